@@ -1,0 +1,71 @@
+//! `cargo xtask test`: everything that must hold before a change lands, in order of cost.
+
+use clap::Args;
+
+use crate::process::{self, Count, Outcome};
+use crate::tidy;
+
+/// What to leave out while working; CI leaves out nothing.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leave out the official SDKs (they need Python, Go and Java).
+    #[arg(long)]
+    no_sdk: bool,
+}
+
+/// Runs the checks and closes with one line that adds up all test runners.
+///
+/// # Errors
+/// The first step that failed; the closing line is printed all the same.
+pub(crate) fn run(options: &Options) -> Outcome {
+    let mut count = Count::default();
+    let done = steps(options, &mut count);
+    if done.is_err() && count.failed == 0 {
+        count.failed = 1;
+    }
+    if let Err(error) = &done {
+        process::say(&format!("\nxtask test: {error}"));
+    }
+    process::say(&format!(
+        "\ntotal: {} passed, {} failed, {} skipped",
+        count.passed, count.failed, count.skipped
+    ));
+    done.map_err(|_| "some checks failed".to_owned())
+}
+
+fn steps(options: &Options, count: &mut Count) -> Outcome {
+    process::run(process::command("cargo", &["fmt", "--all", "--", "--check"]))?;
+    tidy::run()?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    process::run(process::command("cargo", &clippy))?;
+    let mut docs = process::command("cargo", &["doc", "--workspace", "--no-deps", "--locked"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    process::run(docs)?;
+    install_tracer()?;
+    let tests = ["test", "--workspace", "--locked", "--no-fail-fast"];
+    process::run_counted(process::command("cargo", &tests), count)?;
+    if options.no_sdk {
+        return Ok(());
+    }
+    process::run(process::command("cargo", &["build", "--package", "vb-server", "--locked"]))?;
+    process::run_counted(process::command("python3", &["-u", "tests/sdk/run.py"]), count)
+}
+
+/// The proof that a write is synced before its reply reads a system-call trace; install the tracer
+/// where Debian's package manager can, else let the test itself say what is missing.
+fn install_tracer() -> Outcome {
+    if process::exists("strace") || !process::exists("apt-get") || !is_root() {
+        return Ok(());
+    }
+    let _ = process::run(process::command("apt-get", &["update", "-qq"]));
+    let install = ["install", "-y", "-qq", "--no-install-recommends", "strace"];
+    let installed = process::run(process::command("apt-get", &install));
+    if process::in_ci() { installed } else { Ok(()) }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| {
+        use std::os::unix::fs::MetadataExt;
+        own.uid() == 0
+    })
+}
