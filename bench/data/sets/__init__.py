@@ -1,0 +1,1 @@
+"""The makers of the data sets: `glove` and `minilm`, over `fetch` (packages), `passages` (text) and `results` (files)."""
