@@ -1,35 +1,207 @@
-//! Distance kernels per CPU level over plain slices.
-#![allow(clippy::unimplemented, reason = "signatures first")]
+//! Distance kernels over plain slices, one set per CPU level, chosen once at start.
+//!
+//! Slices of numbers in, numbers out: nothing here knows what a vector belongs to.
+//!
+//! # One summation order
+//!
+//! Floating point addition is not associative, so the order of a sum is part of its result. Every
+//! level follows the same one, and therefore returns the same bits:
+//!
+//! ```text
+//! both inputs are padded with +0.0 to a multiple of 32
+//! lane[0..32] = +0.0
+//! for each block of 32:  lane[i] = fma(x[i], y[i], lane[i])         one rounding per step
+//! for w in 16, 8, 4, 2, 1:  lane[i] += lane[i + w]  for i < w       a fixed tree
+//! result = lane[0]
+//! ```
+//!
+//! The module `scalar` is that text as code: the specification that the other levels are tested
+//! against. Results agree in every bit, except that a NaN (possible only when a sum overflows
+//! to infinities of both signs) is a NaN at every level without a promise about its payload.
+//! Subnormal numbers are computed, never flushed to zero.
+//!
+//! # Unsafe
+//!
+//! All `unsafe` of the workspace's arithmetic lives here, in two forms only: calling into a level
+//! whose CPU features a [`Kernels`] value proves, and loading from memory that an array reference
+//! or a mask bounds.
+
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
-/// A CPU level.
+/// A set of CPU features that kernels are compiled for, in ascending order of speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level { /// Portable.
-    Scalar, /// AVX2 and FMA.
-    Avx2, /// AVX-512 F.
-    Avx512 }
+pub enum Level {
+    /// Plain code without any CPU feature: the specification, correct everywhere and slow.
+    Scalar,
+    /// AVX2 and FMA: 8 lanes per register.
+    Avx2,
+    /// AVX-512 F: 16 lanes per register, masked tails.
+    Avx512,
+}
 
-/// The text is not a level.
+impl Level {
+    /// Every level, slowest first.
+    pub const ALL: [Level; 3] = [Level::Scalar, Level::Avx2, Level::Avx512];
+
+    fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_supported(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Level::Avx512 => is_x86_feature_detected!("avx512f"),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_supported(self) -> bool {
+        self == Level::Scalar
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    /// Reads the name that `Display` writes.
+    fn from_str(name: &str) -> Result<Self, UnknownLevel> {
+        Level::ALL.into_iter().find(|level| level.name() == name).ok_or(UnknownLevel)
+    }
+}
+
+/// The text names no [`Level`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownLevel;
-impl fmt::Display for UnknownLevel { fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("not one of scalar, avx2, avx512") } }
-impl std::error::Error for UnknownLevel {}
-impl FromStr for Level { type Err = UnknownLevel; fn from_str(_: &str) -> Result<Self, UnknownLevel> { unimplemented!() } }
-impl fmt::Display for Level { fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result { unimplemented!() } }
 
-/// The kernels of one level.
+impl fmt::Display for UnknownLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown CPU level: use scalar, avx2 or avx512")
+    }
+}
+
+impl std::error::Error for UnknownLevel {}
+
+/// The kernels of one level that this CPU has.
+///
+/// A value is the proof that the CPU supports its level: it is made by [`Kernels::detect`] or
+/// [`Kernels::at`] only. Copy it freely.
 #[derive(Clone, Copy, Debug)]
-pub struct Kernels { level: Level }
-#[allow(missing_docs, unused_variables, reason = "signatures first")]
+pub struct Kernels {
+    /// Invariant: `level.is_supported()`.
+    level: Level,
+}
+
+/// Calls one kernel at the level of `$self`.
+macro_rules! at_level {
+    ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
+        match $self.level {
+            Level::Scalar => scalar::$kernel($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX2 and FMA.
+                unsafe { x86::avx2::$kernel($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F.
+                unsafe { x86::avx512::$kernel($($argument),*) }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
+        }
+    };
+}
+
 impl Kernels {
-    pub fn detect() -> Self { Self { level: Level::Scalar } }
-    pub fn at(level: Level) -> Option<Self> { unimplemented!() }
-    pub fn level(self) -> Level { self.level }
-    pub fn dot(self, a: &[f32], b: &[f32]) -> f32 { unimplemented!() }
-    pub fn l2_squared(self, a: &[f32], b: &[f32]) -> f32 { unimplemented!() }
-    pub fn norm_squared(self, a: &[f32]) -> f32 { unimplemented!() }
-    pub fn dot_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) { unimplemented!() }
-    pub fn l2_squared_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) { unimplemented!() }
-    pub fn prefetch(self, row: &[f32]) {}
+    /// The fastest level this CPU has.
+    pub fn detect() -> Self {
+        Level::ALL.into_iter().rev().find_map(Self::at).expect("the scalar level is everywhere")
+    }
+
+    /// The given level, or `None` if this CPU lacks it.
+    pub fn at(level: Level) -> Option<Self> {
+        level.is_supported().then_some(Self { level })
+    }
+
+    /// The level that these kernels are compiled for.
+    pub fn level(self) -> Level {
+        self.level
+    }
+
+    /// Inner product: the sum of `a[i] * b[i]`.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn dot(self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "vectors of one dimension");
+        at_level!(self, dot(a, b))
+    }
+
+    /// Squared euclidean distance: the sum of `(a[i] - b[i])^2`, each difference rounded once.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn l2_squared(self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "vectors of one dimension");
+        at_level!(self, l2_squared(a, b))
+    }
+
+    /// Squared euclidean norm: `dot(a, a)`.
+    pub fn norm_squared(self, a: &[f32]) -> f32 {
+        at_level!(self, dot(a, a))
+    }
+
+    /// [`Kernels::dot`] of `query` with each row of the row-major matrix `rows`, which is
+    /// `out.len()` rows of `query.len()` values.
+    ///
+    /// # Panics
+    /// If `rows` is not of that shape.
+    pub fn dot_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) {
+        assert_shape(query, rows, out);
+        at_level!(self, dot_rows(query, rows, out));
+    }
+
+    /// [`Kernels::l2_squared`] of `query` with each row of the row-major matrix `rows`, which is
+    /// `out.len()` rows of `query.len()` values.
+    ///
+    /// # Panics
+    /// If `rows` is not of that shape.
+    pub fn l2_squared_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) {
+        assert_shape(query, rows, out);
+        at_level!(self, l2_squared_rows(query, rows, out));
+    }
+
+    /// Asks the CPU to bring `row` into its cache; a hint without any other effect.
+    pub fn prefetch(self, row: &[f32]) {
+        #[cfg(target_arch = "x86_64")]
+        x86::prefetch(row);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = row;
+    }
+}
+
+fn assert_shape(query: &[f32], rows: &[f32], out: &[f32]) {
+    assert_eq!(Some(rows.len()), query.len().checked_mul(out.len()), "rows x dimension values");
 }

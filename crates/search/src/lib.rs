@@ -101,7 +101,7 @@ impl Segment {
     /// For many documents in a row: keeps the last decompressed block.
     pub fn metadata_cursor(&self) -> MetadataCursor<'_> { unimplemented!() }
     pub fn vector(&self, field: usize, doc: DocId) -> Option<&[f32]> { unimplemented!() }
-    pub fn select(&self, filter: &Filter) -> Result<RoaringBitmap, Corrupt> { unimplemented!() }
+    pub fn select(&self, filter: &Filter) -> RoaringBitmap { unimplemented!() }
     /// Rows of a field (<= docs); scan them in chunks of any size.
     pub fn row_count(&self, field: usize) -> usize { unimplemented!() }
     pub fn rows(&self, field: usize, range: Range<usize>) -> Rows<'_> { unimplemented!() }

@@ -1,0 +1,173 @@
+//! Every level against the scalar specification, bit for bit.
+
+use crate::{Kernels, Level};
+use proptest::prelude::*;
+
+const DIMENSION_MAX: usize = 4100;
+
+/// Finite values of every size: ordinary ones, huge ones whose squares overflow, subnormals, zeros
+/// of both signs.
+fn value() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        6 => -1.0f32..1.0,
+        1 => any::<u32>().prop_map(|bits| finite(f32::from_bits(bits))),
+        1 => (1u32..0x0080_0000).prop_map(f32::from_bits),
+        1 => prop_oneof![Just(0.0), Just(-0.0), Just(f32::MAX), Just(f32::MIN), Just(1e-30f32)],
+    ]
+}
+
+fn finite(value: f32) -> f32 {
+    if value.is_finite() { value } else { 1.0 }
+}
+
+/// `count` vectors of one random dimension, each in a buffer that starts at a random alignment.
+fn vectors(count: usize) -> impl Strategy<Value = Vec<(Vec<f32>, usize)>> {
+    let dimension = prop_oneof![0..130usize, 0..=DIMENSION_MAX];
+    dimension.prop_flat_map(move |dimension| {
+        let shifted = (0..16usize).prop_flat_map(move |shift| {
+            (prop::collection::vec(value(), dimension + shift), Just(shift))
+        });
+        prop::collection::vec(shifted, count)
+    })
+}
+
+fn levels() -> impl Iterator<Item = Kernels> {
+    Level::ALL.into_iter().filter_map(Kernels::at)
+}
+
+fn scalar() -> Kernels {
+    Kernels::at(Level::Scalar).expect("the scalar level is everywhere")
+}
+
+/// Equal bits, or NaN on both sides.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn levels_agree_on_pairs(vectors in vectors(2)) {
+        let [(a, a_shift), (b, b_shift)] = &vectors[..] else { unreachable!() };
+        let (a, b) = (&a[*a_shift..], &b[*b_shift..]);
+        for kernels in levels() {
+            let level = kernels.level();
+            prop_assert!(same(kernels.dot(a, b), scalar().dot(a, b)), "dot at {level}");
+            let l2 = (kernels.l2_squared(a, b), scalar().l2_squared(a, b));
+            prop_assert!(same(l2.0, l2.1), "l2_squared at {level}");
+            let norm = (kernels.norm_squared(a), scalar().norm_squared(a));
+            prop_assert!(same(norm.0, norm.1), "norm_squared at {level}");
+        }
+    }
+
+    #[test]
+    fn rows_agree_with_pairs(
+        count in 0..9usize,
+        shift in 0..16usize,
+        query in prop::collection::vec(value(), 0..200),
+        seed in any::<u64>(),
+    ) {
+        let dimension = query.len();
+        let buffer = random(seed, count * dimension + shift);
+        let rows = &buffer[shift..];
+        for kernels in levels() {
+            let mut dots = vec![f32::NAN; count];
+            let mut squares = vec![f32::NAN; count];
+            kernels.dot_rows(&query, rows, &mut dots);
+            kernels.l2_squared_rows(&query, rows, &mut squares);
+            for index in 0..count {
+                let row = &rows[index * dimension..][..dimension];
+                prop_assert!(same(dots[index], scalar().dot(&query, row)));
+                prop_assert!(same(squares[index], scalar().l2_squared(&query, row)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_specification_is_close_to_exact_sums(
+        pairs in prop::collection::vec((-1.0f32..1.0, -1.0f32..1.0), 0..500),
+    ) {
+        let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+        let wide = |x: f32| f64::from(x);
+        let dot: f64 = a.iter().zip(&b).map(|(&x, &y)| wide(x) * wide(y)).sum();
+        let l2: f64 = a.iter().zip(&b).map(|(&x, &y)| (wide(x) - wide(y)).powi(2)).sum();
+        let slack = 1e-6 * (1.0 + a.len() as f64);
+        prop_assert!((wide(scalar().dot(&a, &b)) - dot).abs() < slack);
+        prop_assert!((wide(scalar().l2_squared(&a, &b)) - l2).abs() < slack);
+    }
+}
+
+/// Reproducible values in -1..1 (xorshift).
+fn random(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn every_length_up_to_the_largest_agrees() {
+    let (a, b) = (random(1, DIMENSION_MAX), random(2, DIMENSION_MAX));
+    for length in 0..=DIMENSION_MAX {
+        let (a, b) = (&a[..length], &b[DIMENSION_MAX - length..]);
+        for kernels in levels() {
+            assert!(same(kernels.dot(a, b), scalar().dot(a, b)), "dot of {length}");
+            assert!(same(kernels.l2_squared(a, b), scalar().l2_squared(a, b)), "l2 of {length}");
+        }
+    }
+}
+
+/// The two places where padding shows: a lane holding -0.0 (from an underflow) and the empty sum.
+#[test]
+fn signs_of_zero_agree() {
+    let tiny = f32::from_bits(1);
+    for length in [0, 1, 7, 31, 32, 33, 48, 64, 65] {
+        let (a, b) = (vec![tiny; length], vec![-tiny; length]);
+        for kernels in levels() {
+            assert!(same(kernels.dot(&a, &b), scalar().dot(&a, &b)), "length {length}");
+        }
+    }
+}
+
+#[test]
+fn overflow_is_infinite_or_nan_at_every_level() {
+    let huge = vec![f32::MAX; 100];
+    let mixed: Vec<f32> = (0..100).map(|i| if i % 2 == 0 { f32::MAX } else { f32::MIN }).collect();
+    for kernels in levels() {
+        assert_eq!(kernels.norm_squared(&huge), f32::INFINITY);
+        assert_eq!(kernels.l2_squared(&huge, &mixed), f32::INFINITY);
+        assert!(kernels.dot(&huge, &mixed).is_nan());
+    }
+}
+
+#[test]
+fn level_names_round_trip() {
+    for level in Level::ALL {
+        assert_eq!(level.to_string().parse(), Ok(level));
+    }
+    assert!("AVX2".parse::<Level>().is_err());
+    assert!("".parse::<Level>().is_err());
+}
+
+#[test]
+fn detection_finds_the_highest_supported_level() {
+    let best = levels().map(Kernels::level).max();
+    assert_eq!(Some(Kernels::detect().level()), best);
+}
+
+#[test]
+#[should_panic(expected = "vectors of one dimension")]
+fn unequal_lengths_panic() {
+    Kernels::detect().dot(&[1.0], &[1.0, 2.0]);
+}
+
+#[test]
+#[should_panic(expected = "rows x dimension")]
+fn rows_of_another_shape_panic() {
+    Kernels::detect().dot_rows(&[1.0, 2.0], &[1.0; 5], &mut [0.0; 2]);
+}
