@@ -1,0 +1,90 @@
+//! Benchmarks of the running service: a release server in a process of its own, driven over loopback
+//! with signed requests, so that what is measured is what a client gets.
+//!
+//! The figure that survives a noisy machine is work per second of the *server's* CPU time; every
+//! measurement stands beside the limit of the same machine in the same run: parse and hash of the
+//! same bodies for ingest, streaming reads for scans, append and fsync for durability.
+
+mod bodies;
+mod client;
+mod ingest;
+mod machine;
+mod npy;
+mod query;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a measurement ends with when it cannot go on: one line for a person.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+#[derive(Parser)]
+#[command(name = "vb-bench", about = "Measure vectorbucket over its wire")]
+struct Arguments {
+    /// The server to measure.
+    #[arg(long, default_value = "target/release/vectorbucket")]
+    server: PathBuf,
+    /// Folder with the real data sets (made by bench/data/make.py).
+    #[arg(long, default_value = "bench/data/work")]
+    data: PathBuf,
+    /// Folder under which servers keep their data; its file system is what fsync is measured on.
+    #[arg(long, default_value = "target/bench")]
+    work: PathBuf,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum What {
+    /// PutVectors at 100, 384, 768 and 1536 dimensions.
+    Ingest,
+    /// QueryVectors on the real sets, then a restart.
+    Query,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::say(&format!("bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Outcome {
+    if !arguments.server.is_file() {
+        return Err(format!(
+            "{} is not there; run it as `cargo xtask bench`",
+            arguments.server.display()
+        ));
+    }
+    std::fs::create_dir_all(&arguments.work)
+        .map_err(|e| format!("{}: {e}", arguments.work.display()))?;
+    let mut report = report::Report::new();
+    let wants = |what: What| match (arguments.what, what) {
+        (None, _) | (Some(What::Ingest), What::Ingest) | (Some(What::Query), What::Query) => true,
+        (Some(_), _) => false,
+    };
+    if wants(What::Ingest) {
+        for dimension in [100, 384, 768, 1536] {
+            ingest::measure(arguments, dimension, &mut report)?;
+        }
+    }
+    if wants(What::Query) {
+        for set in ["glove100", "minilm384"] {
+            query::measure(arguments, set, &mut report)?;
+        }
+    }
+    report.write(&arguments.work)
+}
+
+impl Arguments {
+    fn start_server(&self, folder: &std::path::Path) -> Outcome<server::Server> {
+        server::Server::start(&self.server, folder)
+    }
+}

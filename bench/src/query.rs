@@ -1,0 +1,156 @@
+//! QueryVectors on a real set: exact, so recall must be 1; bytes scanned against memory bandwidth; restart.
+
+use std::time::Instant;
+
+use serde::Deserialize;
+
+use crate::bodies;
+use crate::client::{self, Client};
+use crate::npy::Array;
+use crate::report::Report;
+use crate::server::Server;
+use crate::{Arguments, Outcome, machine};
+
+const TOP_K: usize = 10;
+/// Queries per measurement; each is sent as many times as fits into this many seconds.
+const SECONDS: f64 = 12.0;
+
+/// Imports `set`, queries it, kills the server, starts it again and queries once more.
+///
+/// # Errors
+/// When the data set is missing or the server refuses a request.
+pub(crate) fn measure(arguments: &Arguments, set: &str, report: &mut Report) -> Outcome {
+    let group = format!("query {set}");
+    let read = |part: &str| Array::read(&arguments.data.join(format!("{set}_{part}.npy")));
+    let (base, queries, truth) = (read("base")?, read("query")?, read("gtd")?);
+    let folder = tempfile::tempdir_in(&arguments.work).map_err(|e| e.to_string())?;
+    let server = arguments.start_server(&folder.path().join("store"))?;
+    import(&server, &base, report, &group)?;
+
+    let requests: Vec<Vec<u8>> = queries
+        .rows()
+        .map(|row| {
+            client::request("queryVectors", "bench", &bodies::query("real", row, TOP_K, None))
+        })
+        .collect();
+    let scanned = base.values.len() as f64 * 4.0;
+    recall(&server, &requests, &truth, report, &group)?;
+    speed(&server, &requests, scanned, report, &group)?;
+    let server = restart(server, &requests[0], report, &group)?;
+    speed_after_restart(&server, &requests, report, &group)?;
+    report.add(&group, "raw vectors", scanned / 1e6, "MB");
+    report.add(&group, "memory after restart and queries", server.memory("VmRSS") / 1e6, "MB");
+    Ok(())
+}
+
+fn import(server: &Server, base: &Array, report: &mut Report, group: &str) -> Outcome {
+    client::create_index(server.address, "bench", "real", base.columns, "cosine")?;
+    let mut connection = Client::connect(server.address)?;
+    let rows: Vec<&[f32]> = base.rows().collect();
+    let start = Instant::now();
+    for (at, batch) in rows.chunks(500).enumerate() {
+        let wide: Vec<Vec<f64>> =
+            batch.iter().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect();
+        let body = bodies::put("real", at * 500, &wide);
+        connection.expect_ok(&client::request("putVectors", "bench", &body))?;
+    }
+    report.add(group, "vectors", rows.len() as f64, "");
+    report.add(group, "import, one connection", start.elapsed().as_secs_f64(), "s");
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    vectors: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct Hit {
+    distance: f32,
+}
+
+/// Share of answers whose distance is at most the true k-th distance; ties do not distort it.
+fn recall(
+    server: &Server,
+    requests: &[Vec<u8>],
+    truth: &Array,
+    report: &mut Report,
+    group: &str,
+) -> Outcome {
+    let mut connection = Client::connect(server.address)?;
+    let mut found = 0;
+    for (request, distances) in requests.iter().zip(truth.rows()) {
+        let body = connection.expect_ok(request)?;
+        let answer: Answer = serde_json::from_slice(&body).map_err(|e| e.to_string())?;
+        let worst = distances[TOP_K - 1] + 2e-6; // one rounding of single precision around 1
+        found += answer.vectors.iter().filter(|hit| hit.distance <= worst).count();
+    }
+    report.add(group, "recall@10", found as f64 / (requests.len() * TOP_K) as f64, "");
+    Ok(())
+}
+
+fn speed(
+    server: &Server,
+    requests: &[Vec<u8>],
+    scanned: f64,
+    report: &mut Report,
+    group: &str,
+) -> Outcome {
+    let (cpu, start) = (server.cpu_seconds(), Instant::now());
+    let millis = send_for(server, requests, SECONDS)?;
+    let (cpu, wall) = (server.cpu_seconds() - cpu, start.elapsed().as_secs_f64());
+    let count = millis.len() as f64;
+    report.add(group, "p50, one connection", millis[millis.len() / 2], "ms");
+    report.add(group, "p99, one connection", millis[millis.len() * 99 / 100], "ms");
+    report.add(group, "queries per second, one connection", count / wall, "QPS");
+    report.add(group, "queries per server CPU second", count / cpu, "QPS per core");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let one = machine::read_bandwidth(1, 1 << 30);
+    let all = machine::read_bandwidth(cores, 1 << 30);
+    report.add(group, "memory bandwidth, one core", one / 1e9, "GB/s");
+    report.add(group, "memory bandwidth, all cores", all / 1e9, "GB/s");
+    report.add(group, "vector bytes scanned per CPU second", scanned * count / cpu / 1e9, "GB/s");
+    report.add(group, "share of one core's bandwidth", 100.0 * scanned * count / cpu / one, "%");
+    report.add(group, "vector bytes scanned per second", scanned * count / wall / 1e9, "GB/s");
+    report.add(group, "share of all cores' bandwidth", 100.0 * scanned * count / wall / all, "%");
+    Ok(())
+}
+
+/// Sends the queries over one connection for about `seconds`; sorted latencies in milliseconds.
+fn send_for(server: &Server, requests: &[Vec<u8>], seconds: f64) -> Outcome<Vec<f64>> {
+    let mut connection = Client::connect(server.address)?;
+    let start = Instant::now();
+    let mut millis = Vec::new();
+    for request in requests.iter().cycle() {
+        if start.elapsed().as_secs_f64() > seconds {
+            break;
+        }
+        let sent = Instant::now();
+        connection.expect_ok(request)?;
+        millis.push(sent.elapsed().as_secs_f64() * 1e3);
+    }
+    millis.sort_by(f64::total_cmp);
+    Ok(millis)
+}
+
+/// Kills the server and measures from its start to the first answer.
+fn restart(server: Server, request: &[u8], report: &mut Report, group: &str) -> Outcome<Server> {
+    let start = Instant::now();
+    let server = server.kill_and_restart()?;
+    let listening = start.elapsed().as_secs_f64();
+    Client::connect(server.address)?.expect_ok(request)?;
+    report.add(group, "kill -9 to listening again", listening, "s");
+    report.add(group, "kill -9 to first answer", start.elapsed().as_secs_f64(), "s");
+    Ok(server)
+}
+
+fn speed_after_restart(
+    server: &Server,
+    requests: &[Vec<u8>],
+    report: &mut Report,
+    group: &str,
+) -> Outcome {
+    let millis = send_for(server, requests, 3.0)?;
+    report.add(group, "p50 after the restart", millis[millis.len() / 2], "ms");
+    Ok(())
+}
