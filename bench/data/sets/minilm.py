@@ -6,6 +6,7 @@ ordinary float32 sentence vectors, and the ground truth is exact for them.
 """
 
 import hashlib
+import shutil
 import zipfile
 
 import numpy as np
@@ -35,6 +36,8 @@ def make(arguments):
         "tokens_max": TOKENS_MAX,
     }
     results.write_set(arguments.out, NAME, rows, keys, metadata, arguments.queries, 4, notes)
+    for folder in arguments.out.glob(f"{NAME}_chunks_*"):
+        shutil.rmtree(folder)
 
 
 def sample(items, limit, seed=3):
