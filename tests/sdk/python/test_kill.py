@@ -1,0 +1,181 @@
+"""kill -9 at random moments under load, on one data directory, again and again.
+
+KILL_ROUNDS sets how often (50), KILL_SEED the moments. After each restart every acknowledged write is there by list, get
+and query, bit for bit; no unacknowledged batch is half there; no acknowledged delete is back; and the indexes
+created and dropped meanwhile are as acknowledged.
+"""
+
+import random
+import threading
+import time
+
+import pytest
+
+from harness import settings
+from harness.oracle import DIMENSION, Writer, got, listed, queried
+from harness.raw import Client, Closed
+from harness.server import Server
+
+ROUNDS = settings.count("KILL_ROUNDS", 50)
+SEED = settings.count("KILL_SEED", 9)
+BUCKET = "kill-bucket"
+WRITERS = [("wa", "one"), ("wb", "one"), ("wc", "two"), ("wd", "two")]
+
+FLUSHING = {"VECTORBUCKET_FLUSH_MEMTABLE_BYTES_MAX": "64KiB", "VECTORBUCKET_FLUSH_AGE_MAX": "100ms"}
+"""Folds during the load, so that kills also hit flushes; every other round runs with the defaults."""
+
+
+def create_index(client, name):
+    body = {"indexName": name, "dataType": "float32", "dimension": DIMENSION, "distanceMetric": "euclidean"}
+    return client.post("putVectorIndex", body, BUCKET)
+
+
+class Churner:
+    """Creates and drops indexes with a row in each: the bucket's log under fire."""
+
+    def __init__(self):
+        self.present = {}
+        """name -> True | False as acknowledged; names in `unknown` may be either."""
+        self.unknown = set()
+        self.count = 0
+        self.failure = None
+
+    def run(self, port, stop, rng):
+        client = Client(port)
+        try:
+            while not stop.is_set():
+                self.step(client, rng)
+        except (Closed, OSError):
+            return
+
+    def step(self, client, rng):
+        live = [name for name, there in self.present.items() if there]
+        drop = len(live) > 5 or (live and rng.random() < 0.4)
+        name = rng.choice(live) if drop else f"churn{self.count}"
+        self.count += 0 if drop else 1
+        self.unknown.add(name)
+        answer = client.post("deleteVectorIndex", {"indexName": name}, BUCKET) if drop else create_index(client, name)
+        if answer.status != (204 if drop else 200):
+            self.failure = f"{answer.status} {answer.body[:300]}"
+            raise Closed(b"")
+        self.unknown.discard(name)
+        self.present[name] = not drop
+
+    def settle(self, names):
+        there = {name for name in names if name.startswith("churn")}
+        expected = {name for name, present in self.present.items() if present}
+        assert expected - self.unknown <= there, f"lost {expected - self.unknown - there}"
+        assert there <= expected | self.unknown, f"back from deletion {there - expected - self.unknown}"
+        self.present = {name: True for name in there}
+        self.unknown = set()
+
+
+def index_names(client):
+    answer = client.post("listVectorIndexes", {"maxResults": 500}, BUCKET)
+    return [i["indexName"] for i in answer.json()["indexes"]]
+
+
+def settle(client, writers, churner):
+    """The whole check after a restart."""
+    for index in ("one", "two"):
+        stored = listed(client, BUCKET, index)
+        mine = [w for w in writers if w.index == index]
+        assert got(client, BUCKET, index, [k for w in mine for k in w.keys()]) == stored
+        for writer in mine:
+            assert queried(client, BUCKET, index, writer.name) == {k: v for k, v in stored.items() if k.startswith(writer.name)}
+            writer.settle(stored)
+        assert set(stored) <= {k for w in mine for k in w.keys()}
+    churner.settle(index_names(client))
+    for name in churner.present:
+        answer = client.post("listVectors", {"indexName": name}, BUCKET)
+        assert answer.json() == {"vectors": []}, answer.body
+
+
+def load(server, writers, churner, seed, seconds):
+    """Runs all writers and kills the server while they write."""
+    stop = threading.Event()
+    rng = random.Random(seed)
+    jobs = [(w.run, (server.port, BUCKET, stop, random.Random(f"{seed}/{w.name}"))) for w in writers]
+    jobs.append((churner.run, (server.port, stop, rng)))
+    threads = [threading.Thread(target=run, args=arguments) for run, arguments in jobs]
+    for thread in threads:
+        thread.start()
+    time.sleep(seconds)  # the random moment itself, not a wait for something
+    server.kill()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    failures = [f for f in [*(w.failure for w in writers), churner.failure] if f]
+    assert not failures, failures
+
+
+def test_kill_9_under_load(tmp_path):
+    rng = random.Random(SEED)
+    print(f"{ROUNDS} rounds, seed {SEED}")
+    server = Server(tmp_path / "kill")
+    writers, churner = [Writer(*names) for names in WRITERS], Churner()
+    server.start()
+    try:
+        client = Client(server.port)
+        assert client.call("PUT", "", bucket=BUCKET).status == 200
+        for index in ("one", "two"):
+            assert create_index(client, index).status == 200
+        batches, slowest = [], 0.0
+        for i in range(ROUNDS):
+            before = sum(w.acknowledged_batches for w in writers)
+            load(server, writers, churner, f"{SEED}/{i}", rng.choice([0.05, 0.2, 0.5]) + rng.random() * 0.5)
+            batches.append(sum(w.acknowledged_batches for w in writers) - before)
+            server.environment = FLUSHING if i % 2 == 0 else {}
+            started = time.monotonic()
+            server.start()
+            slowest = max(slowest, time.monotonic() - started)
+            settle(client, writers, churner)
+        print(f"{sum(batches)} batches acknowledged (least {min(batches)} in a round), slowest start {slowest:.2f} s")
+        assert sum(batches) > 10 * ROUNDS
+        assert slowest < 10
+    finally:
+        if server.alive():
+            server.kill()
+    assert server.panics() == []
+
+
+def test_second_process_on_a_live_directory_is_refused(tmp_path):
+    """One process owns a local store: a second one would break what the first relies on."""
+    from harness.server import StartFailed
+
+    with Server(tmp_path / "owner") as owner:
+        second = Server(tmp_path / "second", {"VECTORBUCKET_STORE": str(owner.data)})
+        with pytest.raises(StartFailed) as raised:
+            second.start()
+        assert raised.value.code not in (0, "no answer")
+        assert any(word in raised.value.log.lower() for word in ("lock", "in use", "another process"))
+        assert owner.healthy()
+
+
+def test_sigterm_drains_and_loses_nothing(tmp_path):
+    server = Server(tmp_path / "drain").start()
+    writers, churner = [Writer(*names) for names in WRITERS], Churner()
+    client = Client(server.port)
+    try:
+        assert client.call("PUT", "", bucket=BUCKET).status == 200
+        for index in ("one", "two"):
+            assert create_index(client, index).status == 200
+        stop = threading.Event()
+        threads = [threading.Thread(target=w.run, args=(server.port, BUCKET, stop, random.Random(w.name))) for w in writers]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        code = server.stop()
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+        assert code == 0, server.log()[-2000:]
+        server.start()
+        for writer in writers:
+            writer.failure = None
+        settle(client, writers, churner)
+        assert sum(w.acknowledged_batches for w in writers) > 10
+    finally:
+        if server.alive():
+            server.stop()
