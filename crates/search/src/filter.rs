@@ -1,0 +1,88 @@
+//! Which records a request asks for.
+
+use crate::attributes::{Attributes, Number, Scalar, Value};
+use std::cmp::Ordering;
+
+/// A condition on the attributes of a record.
+///
+/// [`Filter::matches`] is its meaning; the columns of a segment answer the same question for all
+/// documents at once ([`crate::Segment::select`]). Both recurse as deep as the filter nests, so
+/// whoever parses filters bounds their depth.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filter {
+    /// Every record.
+    All,
+    /// All of them; an empty list means every record.
+    And(Vec<Filter>),
+    /// At least one of them; an empty list means no record.
+    Or(Vec<Filter>),
+    /// The value of one key.
+    Test {
+        /// The metadata key.
+        key: Box<str>,
+        /// What is asked of its value.
+        test: Test,
+    },
+}
+
+/// A question about the value of one key. A record that lacks the key answers yes to `Ne`, `NotIn`
+/// and `Exists(false)` only. Of an array, `Eq`, `In` and the ranges ask for any element.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// Equal to it.
+    Eq(Scalar),
+    /// Not `Eq`.
+    Ne(Scalar),
+    /// A number greater than it.
+    Gt(Number),
+    /// A number greater than or equal to it.
+    Gte(Number),
+    /// A number less than it.
+    Lt(Number),
+    /// A number less than or equal to it.
+    Lte(Number),
+    /// Equal to one of them.
+    In(Vec<Scalar>),
+    /// Not `In`.
+    NotIn(Vec<Scalar>),
+    /// Whether the key is present.
+    Exists(bool),
+}
+
+impl Filter {
+    /// Whether a record with these attributes is asked for.
+    pub fn matches(&self, attributes: &Attributes) -> bool {
+        match self {
+            Filter::All => true,
+            Filter::And(filters) => filters.iter().all(|filter| filter.matches(attributes)),
+            Filter::Or(filters) => filters.iter().any(|filter| filter.matches(attributes)),
+            Filter::Test { key, test } => test.matches(attributes.get(key)),
+        }
+    }
+}
+
+impl Test {
+    fn matches(&self, value: Option<&Value>) -> bool {
+        let scalars = value.map_or(&[][..], Value::scalars);
+        match self {
+            Test::Eq(operand) => scalars.iter().any(|scalar| scalar.equals(operand)),
+            Test::Ne(operand) => !scalars.iter().any(|scalar| scalar.equals(operand)),
+            Test::In(operands) => contains_any(scalars, operands),
+            Test::NotIn(operands) => !contains_any(scalars, operands),
+            Test::Gt(bound) => any_ordered(scalars, *bound, Ordering::is_gt),
+            Test::Gte(bound) => any_ordered(scalars, *bound, Ordering::is_ge),
+            Test::Lt(bound) => any_ordered(scalars, *bound, Ordering::is_lt),
+            Test::Lte(bound) => any_ordered(scalars, *bound, Ordering::is_le),
+            Test::Exists(present) => value.is_some() == *present,
+        }
+    }
+}
+
+fn contains_any(scalars: &[Scalar], operands: &[Scalar]) -> bool {
+    scalars.iter().any(|scalar| operands.iter().any(|operand| scalar.equals(operand)))
+}
+
+fn any_ordered(scalars: &[Scalar], bound: Number, wanted: fn(Ordering) -> bool) -> bool {
+    let numbers = scalars.iter().filter_map(Scalar::number);
+    numbers.filter_map(|number| number.compare(bound)).any(wanted)
+}

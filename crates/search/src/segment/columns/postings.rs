@@ -1,0 +1,146 @@
+//! From terms to documents.
+
+use crate::DocId;
+use crate::decode::Corrupt;
+use crate::segment::section::{Body, U32s, position, write_pieces, write_u32s};
+use bytes::Bytes;
+use roaring::RoaringBitmap;
+use std::ops::Range;
+
+/// Up to this many terms, each gets a bitmap; beyond, documents are kept as runs.
+const BITMAP_TERMS_MAX: usize = 1024;
+
+const BITMAPS: u32 = 0;
+const RUNS: u32 = 1;
+
+/// Which of the two forms a column of so many terms takes.
+pub(super) fn kind_for(terms: usize) -> u32 {
+    if terms <= BITMAP_TERMS_MAX { BITMAPS } else { RUNS }
+}
+
+/// Writes the postings of ascending, distinct `(term, document)` entries.
+pub(super) fn build(terms: usize, entries: &[(u32, DocId)], out: &mut Vec<u8>) {
+    if kind_for(terms) == BITMAPS {
+        let bitmaps: Vec<Vec<u8>> = entries
+            .chunk_by(|a, b| a.0 == b.0)
+            .map(|run| write_bitmap(run.iter().map(|&(_, doc)| doc)))
+            .collect();
+        write_pieces(bitmaps.iter().map(Vec::as_slice), out);
+    } else {
+        let runs = entries.chunk_by(|a, b| a.0 == b.0);
+        write_u32s(runs.scan(0, |end, run| add(end, run.len())), out);
+        write_u32s(entries.iter().map(|&(_, doc)| doc), out);
+    }
+}
+
+fn add(end: &mut u32, length: usize) -> Option<u32> {
+    *end += position(length);
+    Some(*end)
+}
+
+/// The portable bytes of ascending documents.
+pub(super) fn write_bitmap(docs: impl Iterator<Item = DocId>) -> Vec<u8> {
+    let mut bitmap = RoaringBitmap::from_sorted_iter(docs).expect("documents ascend");
+    bitmap.optimize();
+    let mut out = Vec::with_capacity(bitmap.serialized_size());
+    bitmap.serialize_into(&mut out).expect("a vector takes every byte");
+    out
+}
+
+/// Reads the whole of `bytes` as a bitmap of documents below `docs`.
+pub(super) fn read_bitmap(bytes: &Bytes, docs: u32) -> Option<RoaringBitmap> {
+    let mut rest = &bytes[..];
+    let bitmap = RoaringBitmap::deserialize_from(&mut rest).ok()?;
+    let inside = bitmap.max().is_none_or(|last| last < docs);
+    (rest.is_empty() && inside).then_some(bitmap)
+}
+
+/// Reader of postings.
+#[derive(Debug)]
+pub(super) enum Postings {
+    /// One per term, none empty.
+    Bitmaps(Vec<RoaringBitmap>),
+    /// The documents of term t are `docs[ends[t - 1]..ends[t]]`, ascending.
+    Runs { ends: U32s, docs: U32s },
+}
+
+impl Postings {
+    pub(super) fn open(kind: u32, terms: usize, body: &mut Body) -> Result<Self, Corrupt> {
+        match kind {
+            BITMAPS => Self::open_bitmaps(terms, body),
+            RUNS => Self::open_runs(terms, body),
+            _ => Err(body.corrupt("kind of postings")),
+        }
+    }
+
+    fn open_bitmaps(terms: usize, body: &mut Body) -> Result<Self, Corrupt> {
+        let pieces = body.pieces(terms)?;
+        let read = |term| {
+            read_bitmap(&pieces.shared(term), body.docs)
+                .filter(|bitmap| !bitmap.is_empty())
+                .ok_or(body.corrupt("bitmap of a term"))
+        };
+        Ok(Postings::Bitmaps((0..terms).map(read).collect::<Result<_, _>>()?))
+    }
+
+    fn open_runs(terms: usize, body: &mut Body) -> Result<Self, Corrupt> {
+        let ends = body.u32s(terms)?;
+        body.check(ends.iter().is_sorted_by(|a, b| a < b), "ends of runs")?;
+        let entries = ends.iter().next_back().unwrap_or(0);
+        let docs = body.u32s(entries as usize)?;
+        let mut start = 0;
+        for end in ends.iter().map(|end| end as usize) {
+            let ascends = docs.range(start..end).is_sorted_by(|a, b| a < b);
+            let inside = docs.at(end - 1) < body.docs;
+            body.check(ascends && inside, "run of a term")?;
+            start = end;
+        }
+        Ok(Postings::Runs { ends, docs })
+    }
+
+    /// How many (term, document) entries the terms have; bitmaps count terms instead.
+    pub(super) fn cost(&self, terms: &Range<u32>) -> usize {
+        match self {
+            Postings::Bitmaps(_) => terms.len(),
+            Postings::Runs { ends, .. } => run_of(ends, terms).len(),
+        }
+    }
+
+    /// The documents of all terms in the ranges.
+    pub(super) fn union(&self, ranges: &[Range<u32>]) -> RoaringBitmap {
+        match self {
+            Postings::Bitmaps(bitmaps) => {
+                let terms = ranges.iter().cloned().flatten();
+                terms.fold(RoaringBitmap::new(), |all, term| all | &bitmaps[term as usize])
+            }
+            Postings::Runs { ends, docs } => {
+                let runs = ranges.iter().map(|terms| run_of(ends, terms));
+                union_of_runs(runs.flat_map(|run| docs.range(run)).collect())
+            }
+        }
+    }
+
+    /// The documents of one term.
+    pub(super) fn docs_of(&self, term: u32) -> Vec<DocId> {
+        match self {
+            Postings::Bitmaps(bitmaps) => bitmaps[term as usize].iter().collect(),
+            Postings::Runs { ends, docs } => docs.range(run_of(ends, &(term..term + 1))).collect(),
+        }
+    }
+}
+
+/// The entries of consecutive terms, which lie side by side.
+fn run_of(ends: &U32s, terms: &Range<u32>) -> Range<usize> {
+    if terms.is_empty() {
+        return 0..0;
+    }
+    let start = if terms.start == 0 { 0 } else { ends.at(terms.start as usize - 1) };
+    start as usize..ends.at(terms.end as usize - 1) as usize
+}
+
+fn union_of_runs(mut docs: Vec<DocId>) -> RoaringBitmap {
+    // A stable sort finds the ascending runs that the documents consist of.
+    docs.sort();
+    docs.dedup();
+    RoaringBitmap::from_sorted_iter(docs).expect("documents ascend")
+}

@@ -1,0 +1,303 @@
+//! What all sections share: kinds, the header, and arrays of numbers read in place.
+//!
+//! ```text
+//! every section:   u16 kind | u16 version | u32 docs | u32 count a | u32 count b | body
+//! ```
+//!
+//! The counts are the section's own. Arrays in a body follow one another without padding, so they
+//! are read byte by byte-aligned load; only vectors and norms promise alignment.
+
+use crate::decode::{Corrupt, Input};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a section of a segment holds. Numbers are stored and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SectionKind(pub u16);
+
+impl SectionKind {
+    /// Key bytes by document.
+    pub const KEYS: Self = Self(1);
+    /// Filter over key hashes, and documents in `(hash, key)` order.
+    pub const KEY_INDEX: Self = Self(2);
+    /// Metadata bytes as written, compressed in blocks.
+    pub const METADATA: Self = Self(3);
+    /// One column per filterable key.
+    pub const ATTRIBUTES: Self = Self(4);
+    /// The float32 rows of one vector field.
+    pub const VECTORS: Self = Self(5);
+    /// The norms of the rows of one cosine field.
+    pub const NORMS: Self = Self(6);
+    /// The posting lists of one vector field: which document each row belongs to.
+    pub const LISTS: Self = Self(7);
+    /// Reserved: the cluster tree of one vector field.
+    pub const CENTROIDS: Self = Self(8);
+    /// Reserved: the quantised codes of one vector field.
+    pub const CODES: Self = Self(9);
+    /// Reserved: a text index.
+    pub const TEXT: Self = Self(10);
+
+    /// For errors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::KEYS => "keys section",
+            Self::KEY_INDEX => "key index section",
+            Self::METADATA => "metadata section",
+            Self::ATTRIBUTES => "attributes section",
+            Self::VECTORS => "vectors section",
+            Self::NORMS => "norms section",
+            Self::LISTS => "lists section",
+            _ => "section",
+        }
+    }
+}
+
+/// Sections start at multiples of this many bytes of the stored object, so that their numbers are
+/// aligned wherever the object's start is.
+pub const SECTION_ALIGN: usize = 64;
+
+/// The CRC32C of a section, which the table of sections keeps.
+pub fn checksum(section: &[u8]) -> u32 {
+    crc32c::crc32c(section)
+}
+
+const VERSION: u16 = 1;
+const HEADER_BYTES: usize = 16;
+
+/// Starts the bytes of a section with its header.
+pub(crate) fn start(kind: SectionKind, docs: u32, counts: [u32; 2]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_BYTES);
+    out.extend_from_slice(&kind.0.to_le_bytes());
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    write_u32s([docs, counts[0], counts[1]], &mut out);
+    out
+}
+
+pub(crate) fn write_u32s(values: impl IntoIterator<Item = u32>, out: &mut Vec<u8>) {
+    values.into_iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+}
+
+pub(crate) fn write_u64s(values: impl IntoIterator<Item = u64>, out: &mut Vec<u8>) {
+    values.into_iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+}
+
+pub(crate) fn write_floats(values: &[f32], out: &mut Vec<u8>) {
+    if cfg!(target_endian = "little") {
+        out.extend_from_slice(bytemuck::cast_slice(values));
+    } else {
+        values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+    }
+}
+
+/// A position in 32 bits, for offsets inside a section.
+///
+/// # Panics
+/// Beyond 4 GiB: whoever plans segments keeps each section but the vectors below that.
+pub(crate) fn position(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a section other than vectors is below 4 GiB")
+}
+
+/// The body of a section whose header was checked, read front to back without copying.
+pub(crate) struct Body {
+    pub(crate) docs: u32,
+    pub(crate) counts: [u32; 2],
+    part: &'static str,
+    rest: Bytes,
+}
+
+impl Body {
+    /// Checks the header: this kind, a known version.
+    pub(crate) fn open(kind: SectionKind, section: &Bytes) -> Result<Self, Corrupt> {
+        let mut input = Input::new(kind.name(), section);
+        if input.u16()? != kind.0 {
+            return Err(input.corrupt("kind"));
+        }
+        if input.u16()? != VERSION {
+            return Err(input.corrupt("version"));
+        }
+        let (docs, counts) = (input.u32()?, [input.u32()?, input.u32()?]);
+        Ok(Self { docs, counts, part: kind.name(), rest: section.slice(HEADER_BYTES..) })
+    }
+
+    /// As `open`, for a section of a segment of `docs` documents.
+    pub(crate) fn open_for(kind: SectionKind, docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
+        let body = Self::open(kind, section)?;
+        if body.docs == docs { Ok(body) } else { Err(body.corrupt("number of documents")) }
+    }
+
+    /// A body inside a body.
+    pub(crate) fn nested(&self, rest: Bytes) -> Self {
+        Self { docs: self.docs, counts: [0; 2], part: self.part, rest }
+    }
+
+    pub(crate) fn corrupt(&self, what: &'static str) -> Corrupt {
+        Corrupt { part: self.part, what }
+    }
+
+    /// `Ok` if `valid`.
+    pub(crate) fn check(&self, valid: bool, what: &'static str) -> Result<(), Corrupt> {
+        if valid { Ok(()) } else { Err(self.corrupt(what)) }
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Result<Bytes, Corrupt> {
+        self.check(count <= self.rest.len(), "ends too early")?;
+        Ok(self.rest.split_to(count))
+    }
+
+    /// `count` items of `size` bytes.
+    fn take_items(&mut self, count: usize, size: usize) -> Result<Bytes, Corrupt> {
+        let bytes = count.checked_mul(size).ok_or(self.corrupt("ends too early"))?;
+        self.take(bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Corrupt> {
+        Ok(self.u32s(1)?.at(0))
+    }
+
+    pub(crate) fn u32s(&mut self, count: usize) -> Result<U32s, Corrupt> {
+        Ok(U32s(self.take_items(count, 4)?))
+    }
+
+    pub(crate) fn u64s(&mut self, count: usize) -> Result<U64s, Corrupt> {
+        Ok(U64s(self.take_items(count, 8)?))
+    }
+
+    pub(crate) fn floats(&mut self, count: usize) -> Result<Floats, Corrupt> {
+        Ok(Floats::new(self.take_items(count, 4)?))
+    }
+
+    /// Ascending end offsets of `count` pieces, then the pieces' bytes up to the last end.
+    pub(crate) fn pieces(&mut self, count: usize) -> Result<Pieces, Corrupt> {
+        let ends = self.u32s(count)?;
+        self.check(ends.iter().is_sorted(), "offsets are not ascending")?;
+        let length = if count == 0 { 0 } else { ends.at(count - 1) };
+        Ok(Pieces { ends, bytes: self.take(length as usize)? })
+    }
+
+    /// Checks that everything was read.
+    pub(crate) fn end(&self) -> Result<(), Corrupt> {
+        self.check(self.rest.is_empty(), "bytes left over")
+    }
+}
+
+/// Little-endian u32s in place, at any alignment.
+#[derive(Clone, Debug)]
+pub(crate) struct U32s(Bytes);
+
+impl U32s {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len() / 4
+    }
+
+    fn chunks(&self) -> &[[u8; 4]] {
+        self.0.as_chunks().0
+    }
+
+    /// # Panics
+    /// If `index` is out of range.
+    pub(crate) fn at(&self, index: usize) -> u32 {
+        u32::from_le_bytes(self.chunks()[index])
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator {
+        self.chunks().iter().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// The values at `range`.
+    ///
+    /// # Panics
+    /// If the range is out of bounds.
+    pub(crate) fn range(
+        &self,
+        range: std::ops::Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator {
+        self.chunks()[range].iter().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+}
+
+/// Little-endian u64s in place, at any alignment.
+#[derive(Clone, Debug)]
+pub(crate) struct U64s(Bytes);
+
+impl U64s {
+    fn chunks(&self) -> &[[u8; 8]] {
+        self.0.as_chunks().0
+    }
+
+    /// # Panics
+    /// If `index` is out of range.
+    pub(crate) fn at(&self, index: usize) -> u64 {
+        u64::from_le_bytes(self.chunks()[index])
+    }
+
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.chunks().iter().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+}
+
+/// Byte strings one after another.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces {
+    /// Invariant: ascending; the last is the length of `bytes`.
+    ends: U32s,
+    bytes: Bytes,
+}
+
+impl Pieces {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn range(&self, index: usize) -> std::ops::Range<usize> {
+        let start = if index == 0 { 0 } else { self.ends.at(index - 1) };
+        start as usize..self.ends.at(index) as usize
+    }
+
+    /// # Panics
+    /// If `index` is out of range.
+    pub(crate) fn at(&self, index: usize) -> &[u8] {
+        &self.bytes[self.range(index)]
+    }
+
+    /// As `at`, sharing the section's memory.
+    pub(crate) fn shared(&self, index: usize) -> Bytes {
+        self.bytes.slice(self.range(index))
+    }
+}
+
+/// Writes what [`Body::pieces`] reads.
+pub(crate) fn write_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]> + Clone, out: &mut Vec<u8>) {
+    let mut end = 0;
+    for piece in pieces.clone() {
+        end += piece.len();
+        out.extend_from_slice(&position(end).to_le_bytes());
+    }
+    pieces.for_each(|piece| out.extend_from_slice(piece));
+}
+
+/// float32 values: in place when memory allows, copied otherwise.
+#[derive(Clone, Debug)]
+pub(crate) enum Floats {
+    /// Invariant: little-endian host, aligned to 4 bytes, whole values.
+    Shared(Bytes),
+    Copied(Arc<[f32]>),
+}
+
+impl Floats {
+    fn new(bytes: Bytes) -> Self {
+        let in_place =
+            cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, f32>(&bytes).is_ok();
+        if in_place {
+            return Floats::Shared(bytes);
+        }
+        let chunks = bytes.as_chunks().0.iter();
+        Floats::Copied(chunks.map(|chunk| f32::from_le_bytes(*chunk)).collect())
+    }
+
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        match self {
+            Floats::Shared(bytes) => bytemuck::cast_slice(bytes),
+            Floats::Copied(values) => values,
+        }
+    }
+}
