@@ -136,3 +136,33 @@ impl Error for CommitError {
         }
     }
 }
+
+/// Why a log could not be created.
+#[derive(Debug)]
+pub enum CreateError {
+    /// A log that is not closed is there already.
+    AlreadyExists,
+    /// It is not known whether the log was created.
+    Unknown(StoreError),
+    /// The store refused; certainly nothing was written.
+    Store(StoreError),
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyExists => f.write_str("a log exists already"),
+            Self::Unknown(cause) => write!(f, "outcome unknown: {cause}"),
+            Self::Store(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl Error for CreateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::AlreadyExists => None,
+            Self::Unknown(cause) | Self::Store(cause) => Some(cause),
+        }
+    }
+}
