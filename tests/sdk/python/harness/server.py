@@ -43,6 +43,7 @@ class Server:
 
     directory: Path
     environment: dict = field(default_factory=dict)
+    """Added to the usual settings; None takes one away."""
     arguments: list = field(default_factory=list)
     file_size_max: int | None = None
     """RLIMIT_FSIZE of the process in bytes: a write beyond it fails as on a full disk (EFBIG)."""
@@ -106,7 +107,7 @@ class Server:
     def healthy(self) -> bool:
         """The admin listener says ready."""
         try:
-            return self.admin("/health/ready")[0] == 200
+            return self.admin("/readyz")[0] == 200
         except OSError:
             return False
 
@@ -143,7 +144,7 @@ class Server:
 
     def _environment(self) -> dict:
         inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(("VECTORBUCKET_", "HTTP_PROXY"))}
-        return inherited | {
+        settled = inherited | {
             "VECTORBUCKET_LISTEN": f"127.0.0.1:{self.port}",
             "VECTORBUCKET_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
             "VECTORBUCKET_STORE": str(self.data),
@@ -153,6 +154,7 @@ class Server:
             "VECTORBUCKET_ROOT_ACCESS_KEY_SECRET": settings.ACCESS_KEY_SECRET,
             "RUST_BACKTRACE": "1",
         } | self.environment
+        return {name: value for name, value in settled.items() if value is not None}
 
     def _limit(self):
         # Rust's runtime leaves SIGXFSZ alone; the ignored disposition survives exec and turns the signal into EFBIG.
