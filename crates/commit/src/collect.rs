@@ -44,7 +44,9 @@ impl Collector {
     pub fn reply(&mut self, reply: Reply) -> CollectorStep {
         match (std::mem::replace(&mut self.phase, Phase::Manifests), reply) {
             (Phase::Manifests, Reply::Numbers(numbers)) => self.listed(numbers),
-            (Phase::Newest(numbers), Reply::Manifest(Some(newest))) => self.list_slots(newest, numbers),
+            (Phase::Newest(numbers), Reply::Manifest(Some(newest))) => {
+                self.list_slots(newest, numbers)
+            }
             // Superseded and collected in between.
             (Phase::Newest(_), Reply::Manifest(None)) => {
                 CollectorStep::Send(Request::ListManifests(0))

@@ -98,9 +98,8 @@ impl Frame {
 
 /// Writes the checksum of everything after the frame: `head` from its byte 12, then `parts`.
 pub(crate) fn seal<'a>(head: &mut [u8], parts: impl Iterator<Item = &'a Bytes>) {
-    let checksum = parts.fold(crc32c::crc32c(&head[FRAME_BYTES..]), |sum, part| {
-        crc32c::crc32c_append(sum, part)
-    });
+    let checksum = parts
+        .fold(crc32c::crc32c(&head[FRAME_BYTES..]), |sum, part| crc32c::crc32c_append(sum, part));
     head[FRAME_BYTES - 4..FRAME_BYTES].copy_from_slice(&checksum.to_le_bytes());
 }
 

@@ -8,8 +8,8 @@ mod run;
 
 use bytes::Bytes;
 
-use self::run::Runner;
 pub use self::run::Collected;
+use self::run::Runner;
 use crate::error::{CommitError, CreateError, StoreError};
 use crate::machine::{Machine, Outcome, Step};
 use crate::manifest::Manifest;
@@ -240,11 +240,7 @@ impl Log {
     /// # Errors
     ///
     /// As [`Self::close`]; to be repeated.
-    pub async fn remove(
-        store: &Store,
-        prefix: &str,
-        writer: WriterId,
-    ) -> Result<(), CommitError> {
+    pub async fn remove(store: &Store, prefix: &str, writer: WriterId) -> Result<(), CommitError> {
         let mut machine = Machine::new(Rules::SOUND, writer, store.sole_writer());
         let mut runner = Runner::new(store, prefix);
         let first = machine.close(number::take(1), Bytes::new());

@@ -157,6 +157,8 @@ pub struct Machine {
     writer: WriterId,
     sole_writer: bool,
     view: Option<View>,
+    /// The incarnation of the log that was opened or created: all tasks are for this one.
+    life: Option<u64>,
     events: Vec<Event>,
     task: Task,
     phase: Phase,
@@ -167,7 +169,7 @@ impl Machine {
     /// so neither the checks after a create nor the proof of the tip are needed.
     pub fn new(rules: Rules, writer: WriterId, sole_writer: bool) -> Self {
         let (task, phase) = (Task::Idle, Phase::Rest);
-        Self { rules, writer, sole_writer, view: None, events: Vec::new(), task, phase }
+        Self { rules, writer, sole_writer, view: None, life: None, events: Vec::new(), task, phase }
     }
 
     /// The view, unless the log must be opened (anew) first.
@@ -252,6 +254,7 @@ impl Machine {
         let anew = matches!(task, Task::Open | Task::Create { .. });
         if anew {
             self.forget();
+            self.life = None;
         }
         self.task = task;
         match (&self.task, &self.view) {

@@ -19,8 +19,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-pub use self::count::{StoreCounts, VerbCount};
 use self::count::{Counters, Verb};
+pub use self::count::{StoreCounts, VerbCount};
 use self::local::LocalFolder;
 pub use self::local::LocalOptions;
 use crate::error::{StoreError, StoreErrorKind};
@@ -229,9 +229,9 @@ impl Store {
         let result = read.map_err(|error| from_object_store(&location, error)).and_then(|parts| {
             parts.into_iter().zip(ranges).map(|(bytes, range)| whole(path, bytes, range)).collect()
         });
-        let bytes = result.as_ref().map_or(0, |parts: &Vec<Bytes>| {
-            parts.iter().map(|part| part.len() as u64).sum()
-        });
+        let bytes = result
+            .as_ref()
+            .map_or(0, |parts: &Vec<Bytes>| parts.iter().map(|part| part.len() as u64).sum());
         self.0.counters.note(Verb::Get, bytes, result.as_ref().err());
         result
     }
@@ -272,7 +272,8 @@ impl Store {
         let result = result.map_err(|error| from_prefix(prefix, error)).map(|found| {
             let mut objects: Vec<_> = found.objects.into_iter().map(info).collect();
             objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-            let mut prefixes: Vec<_> = found.common_prefixes.into_iter().map(String::from).collect();
+            let mut prefixes: Vec<_> =
+                found.common_prefixes.into_iter().map(String::from).collect();
             prefixes.sort_unstable();
             Listing { objects, prefixes }
         });

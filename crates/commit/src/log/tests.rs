@@ -187,7 +187,10 @@ async fn a_flush_whose_slots_were_folded_by_another_is_superseded() {
     assert!(matches!(result, Err(FoldError::Superseded(_))));
     let rebased = Fold { base: b.log.manifest().number, ..started };
     let result = b.fold_with(rebased).await;
-    assert!(matches!(result, Err(FoldError::Superseded(_))), "the floor is not the one it began at");
+    assert!(
+        matches!(result, Err(FoldError::Superseded(_))),
+        "the floor is not the one it began at"
+    );
     assert_eq!(b.content(), ["a1"]);
 }
 

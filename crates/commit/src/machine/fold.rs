@@ -104,6 +104,7 @@ impl Machine {
     fn folded(&mut self, manifest: Manifest) -> Step {
         let old = self.view.take().map_or_else(Vec::new, |view| view.tail);
         let tail = old.into_iter().filter(|mark| mark.seq >= manifest.floor).collect();
+        self.life = Some(manifest.incarnation);
         self.view = Some(View { manifest, tail });
         match self.task {
             Task::Close { .. } => self.proceed(),

@@ -87,6 +87,10 @@ impl Machine {
         if slots.iter().any(|slot| slot.incarnation != manifest.incarnation) {
             return self.fail(Outcome::Corrupt);
         }
+        if *self.life.get_or_insert(manifest.incarnation) != manifest.incarnation {
+            // The log was dropped, and another lives in its place.
+            return self.fail(Outcome::Closed);
+        }
         let tail = slots.iter().map(SlotMark::of).collect();
         let ours = self.ours_among(&slots).or(self.committed());
         self.view = Some(View { manifest: manifest.clone(), tail });
