@@ -258,3 +258,100 @@ impl Scalar {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Attributes, Number, Scalar, Value};
+    use crate::testing::{attributes, number};
+    use proptest::prelude::*;
+    use std::cmp::Ordering;
+
+    proptest! {
+        #[test]
+        fn encoding_round_trips(attributes in attributes()) {
+            let mut bytes = Vec::new();
+            attributes.encode(&mut bytes);
+            prop_assert_eq!(Attributes::decode(&bytes), Ok(attributes));
+            for cut in 0..bytes.len() {
+                prop_assert!(Attributes::decode(&bytes[..cut]).is_err(), "cut at {}", cut);
+            }
+        }
+
+        #[test]
+        fn numbers_are_totally_ordered(a in number(), b in number(), c in number()) {
+            let order = |a: Number, b: Number| a.compare(b).expect("no NaN");
+            prop_assert_eq!(order(a, b), order(b, a).reverse());
+            prop_assert_eq!(order(a, a), Ordering::Equal);
+            if order(a, b).is_le() && order(b, c).is_le() {
+                prop_assert!(order(a, c).is_le());
+            }
+        }
+
+        /// Both sides as integers of 128 bits, which hold every float of this size exactly when
+        /// it is scaled by two.
+        #[test]
+        fn mixed_comparison_is_exact(integer in any::<i64>(), halves in -(1i64 << 60)..1 << 60) {
+            let float = halves as f64 / 2.0;
+            let exact = (i128::from(integer) * 2).cmp(&((float * 2.0) as i128));
+            prop_assert_eq!(Number::Integer(integer).compare(Number::Float(float)), Some(exact));
+            let near = Number::Integer(float as i64).compare(Number::Float(float));
+            let exact = (i128::from(float as i64) * 2).cmp(&((float * 2.0) as i128));
+            prop_assert_eq!(near, Some(exact));
+        }
+    }
+
+    #[test]
+    fn equality_follows_types_and_values() {
+        let same = [
+            (Scalar::Integer(1), Scalar::Float(1.0)),
+            (Scalar::Float(-0.0), Scalar::Float(0.0)),
+            (Scalar::Integer(0), Scalar::Float(-0.0)),
+            (Scalar::String("a".into()), Scalar::String("a".into())),
+        ];
+        let different = [
+            (Scalar::Bool(true), Scalar::Integer(1)),
+            (Scalar::String("1".into()), Scalar::Integer(1)),
+            (Scalar::String("true".into()), Scalar::Bool(true)),
+            (Scalar::Integer(i64::MAX), Scalar::Float(9_223_372_036_854_775_808.0)),
+            (Scalar::Float(f64::NAN), Scalar::Float(f64::NAN)),
+        ];
+        assert!(same.iter().all(|(a, b)| a.equals(b) && b.equals(a)));
+        assert!(different.iter().all(|(a, b)| !a.equals(b) && !b.equals(a)));
+    }
+
+    #[test]
+    fn pairs_are_sorted_and_the_last_of_equal_keys_stays() {
+        let one = |value| Value::One(Scalar::Integer(value));
+        let attributes = Attributes::from_pairs(vec![
+            ("b".into(), one(1)),
+            ("a".into(), one(2)),
+            ("b".into(), one(3)),
+        ]);
+        let pairs: Vec<_> = attributes.iter().collect();
+        assert_eq!(pairs, [("a", &one(2)), ("b", &one(3))]);
+        assert_eq!(attributes.get("b"), Some(&one(3)));
+        assert_eq!(attributes.get("c"), None);
+    }
+
+    #[test]
+    fn nan_is_dropped_and_its_key_stays() {
+        let nan = Scalar::Float(f64::NAN);
+        let pairs = vec![
+            ("alone".into(), Value::One(nan.clone())),
+            ("array".into(), Value::Many([nan, Scalar::Bool(true)].into())),
+        ];
+        let attributes = Attributes::from_pairs(pairs);
+        assert_eq!(attributes.get("alone"), Some(&Value::Many([].into())));
+        assert_eq!(attributes.get("array"), Some(&Value::Many([Scalar::Bool(true)].into())));
+    }
+
+    #[test]
+    fn encoded_nan_is_corrupt() {
+        let pairs = vec![("k".into(), Value::One(Scalar::Float(1.0)))];
+        let mut bytes = Vec::new();
+        Attributes::from_pairs(pairs).encode(&mut bytes);
+        let at = bytes.len() - 8;
+        bytes[at..].copy_from_slice(&f64::NAN.to_le_bytes());
+        assert_eq!(Attributes::decode(&bytes).expect_err("NaN").what, "NaN");
+    }
+}

@@ -86,3 +86,77 @@ fn any_ordered(scalars: &[Scalar], bound: Number, wanted: fn(Ordering) -> bool) 
     let numbers = scalars.iter().filter_map(Scalar::number);
     numbers.filter_map(|number| number.compare(bound)).any(wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, Test};
+    use crate::attributes::{Attributes, Number, Scalar, Value};
+
+    fn attributes() -> Attributes {
+        Attributes::from_pairs(vec![
+            ("city".into(), Value::One(Scalar::String("hangzhou".into()))),
+            ("year".into(), Value::One(Scalar::Integer(2020))),
+            ("tags".into(), Value::Many([Scalar::String("a".into()), Scalar::Float(2.5)].into())),
+            ("none".into(), Value::Many([].into())),
+        ])
+    }
+
+    fn check(key: &str, test: Test, expected: bool) {
+        let filter = Filter::Test { key: key.into(), test };
+        assert_eq!(filter.matches(&attributes()), expected, "{filter:?}");
+    }
+
+    fn text(text: &str) -> Scalar {
+        Scalar::String(text.into())
+    }
+
+    #[test]
+    fn tests_of_single_values() {
+        check("city", Test::Eq(text("hangzhou")), true);
+        check("city", Test::Ne(text("hangzhou")), false);
+        check("year", Test::Eq(Scalar::Float(2020.0)), true);
+        check("year", Test::Eq(text("2020")), false);
+        check("year", Test::Gt(Number::Float(2019.5)), true);
+        check("year", Test::Gte(Number::Integer(2020)), true);
+        check("year", Test::Lt(Number::Integer(2020)), false);
+        check("year", Test::Lte(Number::Float(2020.0)), true);
+        check("city", Test::Gt(Number::Integer(0)), false);
+        check("city", Test::In(vec![Scalar::Integer(1), text("hangzhou")]), true);
+        check("city", Test::NotIn(vec![text("beijing")]), true);
+    }
+
+    #[test]
+    fn tests_of_arrays_ask_for_any_element() {
+        check("tags", Test::Eq(text("a")), true);
+        check("tags", Test::Ne(text("a")), false);
+        check("tags", Test::Ne(text("b")), true);
+        check("tags", Test::Lt(Number::Integer(3)), true);
+        check("tags", Test::In(vec![text("b"), Scalar::Float(2.5)]), true);
+        check("tags", Test::NotIn(vec![text("b")]), true);
+    }
+
+    #[test]
+    fn tests_of_absent_keys_and_empty_arrays() {
+        for key in ["absent", "none"] {
+            check(key, Test::Eq(text("a")), false);
+            check(key, Test::Ne(text("a")), true);
+            check(key, Test::In(vec![text("a")]), false);
+            check(key, Test::NotIn(vec![text("a")]), true);
+            check(key, Test::Gt(Number::Integer(0)), false);
+            check(key, Test::Exists(true), key == "none");
+            check(key, Test::Exists(false), key == "absent");
+        }
+    }
+
+    #[test]
+    fn connectives() {
+        let (yes, no) = (Filter::All, Filter::Or(Vec::new()));
+        let matches = |filter: &Filter| filter.matches(&attributes());
+        assert!(matches(&yes) && !matches(&no));
+        assert!(matches(&Filter::And(Vec::new())));
+        assert!(matches(&Filter::And(vec![yes.clone(), yes.clone()])));
+        assert!(!matches(&Filter::And(vec![yes.clone(), no.clone()])));
+        assert!(matches(&Filter::Or(vec![no.clone(), yes])));
+        assert!(!matches(&Filter::Or(vec![no.clone(), no])));
+    }
+}

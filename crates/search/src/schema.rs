@@ -104,3 +104,46 @@ impl VectorField {
         Ok(Self { name, dimension, metric })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Metric, Schema, VectorField};
+    use crate::testing::metric;
+    use proptest::prelude::*;
+
+    fn schema() -> impl Strategy<Value = Schema> {
+        let field = (".{0,8}", 1..5000u32, metric()).prop_map(|(name, dimension, metric)| {
+            VectorField { name: name.into(), dimension, metric }
+        });
+        let keys = prop::collection::vec(".{0,8}".prop_map(Box::from), 0..5);
+        (prop::collection::vec(field, 1..4), keys)
+            .prop_map(|(vector_fields, non_filterable)| Schema { vector_fields, non_filterable })
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_round_trips(schema in schema()) {
+            let mut bytes = Vec::new();
+            schema.encode(&mut bytes);
+            prop_assert_eq!(Schema::decode(&bytes), Ok(schema));
+            for cut in 0..bytes.len() {
+                prop_assert!(Schema::decode(&bytes[..cut]).is_err(), "cut at {}", cut);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_without_fields_or_dimensions_are_corrupt() {
+        let encoded = |fields: Vec<VectorField>| {
+            let mut bytes = Vec::new();
+            Schema { vector_fields: fields, non_filterable: Vec::new() }.encode(&mut bytes);
+            bytes
+        };
+        let field =
+            |dimension| VectorField { name: "v".into(), dimension, metric: Metric::Euclidean };
+        assert!(Schema::decode(&encoded(Vec::new())).is_err());
+        assert!(Schema::decode(&encoded(vec![field(0)])).is_err());
+        assert!(Schema::decode(&encoded(vec![field(1); 4])).is_err());
+        assert!(Schema::decode(&encoded(vec![field(1); 3])).is_ok());
+    }
+}

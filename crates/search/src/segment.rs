@@ -13,6 +13,7 @@
 
 mod builder;
 mod columns;
+pub(crate) mod fuzz;
 mod key_index;
 mod keys;
 mod lists;
@@ -23,6 +24,8 @@ mod tests;
 mod vectors;
 
 pub use builder::{BuiltSegment, RowRef, SegmentBuilder};
+#[cfg(test)]
+pub(crate) use lists::build as build_lists;
 pub(crate) use lists::{ListPiece, Lists};
 pub use metadata::MetadataCursor;
 pub use section::{SECTION_ALIGN, SectionKind, checksum};

@@ -56,6 +56,11 @@ impl Column {
         &self.presence
     }
 
+    #[cfg(test)]
+    pub(super) fn distinct_values(&self) -> u32 {
+        self.dictionary.len()
+    }
+
     /// The documents with a value equal to one of `values`.
     pub(super) fn equal_any(&self, values: &[Scalar]) -> RoaringBitmap {
         let terms = values.iter().map(|value| self.dictionary.equal(Term::from(value)));
