@@ -1,1 +1,34 @@
-//! server
+//! The vectorbucket service: a socket on one side, the engine on the other.
+//!
+//! A request's life is the list of calls in `serve.rs`; everything else here serves one of its
+//! lines, or starts, watches and stops the process. [`Server::start`] runs the service inside
+//! another program (tests, benchmarks); [`command_line`] is the whole binary.
+
+mod admin;
+mod admission;
+mod authenticate;
+mod authorize;
+mod body;
+mod command;
+mod config;
+mod cpu;
+mod dev;
+mod exchange;
+mod failure;
+mod listener;
+mod logs;
+mod metrics;
+mod open;
+mod ops;
+mod phase;
+mod reply;
+mod serve;
+mod server;
+
+pub use command::command_line;
+pub use config::{
+    AdmissionConfig, ByteSize, Config, Effective, FlushConfig, Invalid, LimitConfig, LogConfig,
+    LogFormat, QuotaConfig, Secret, Source, Sources, StoreUrl, load,
+};
+pub use failure::Failure;
+pub use server::{Handle, Server};

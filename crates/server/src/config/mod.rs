@@ -1,0 +1,269 @@
+//! What the operator may set, where each value came from, and what is refused.
+//!
+//! One table ([`settings`]) names every setting once: its TOML key, its environment variable
+//! (`VECTORBUCKET_` and the key in capitals, dots as underscores), its flag when it has one.
+//! Order: flag over environment over file over default. Reading is pure: the caller passes the
+//! three sources as text. Invariant: a [`Config`] that [`load`] returned passed every check.
+
+mod load;
+mod settings;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vb_kernel::Level;
+
+pub use load::{Effective, Invalid, Source, Sources, load};
+pub(crate) use settings::{SETTINGS, Setting};
+pub use value::{ByteSize, LogFormat, Secret, StoreUrl};
+
+/// Everything an operator may set. [`Config::default`] holds the documented defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the data listener.
+    pub listen: SocketAddr,
+    /// Address of the admin listener (health, readiness, metrics).
+    pub admin_listen: SocketAddr,
+    /// Allow plain HTTP on addresses other than loopback.
+    pub insecure_http: bool,
+    /// Where objects live.
+    pub store: StoreUrl,
+    /// Wait for the disk before acknowledging (local store).
+    pub fsync: bool,
+    /// Folder for cached blocks; a local store is its own disk tier and does not use it.
+    pub cache_dir: Option<PathBuf>,
+    /// Memory the service may plan with; `None` is a quarter of the machine's.
+    pub memory_limit: Option<ByteSize>,
+    /// Region in signatures and resource names.
+    pub region: String,
+    /// Base domains after `bucket-account.`; `{region}` is replaced.
+    pub endpoint: Vec<String>,
+    /// Account (16 digits) the root key belongs to.
+    pub account_id: String,
+    /// Root access key id.
+    pub root_access_key_id: String,
+    /// Root access key secret.
+    pub root_access_key_secret: Secret,
+    /// File holding the root access key secret, instead of the setting.
+    pub root_access_key_secret_file: Option<PathBuf>,
+    /// A second root key, valid beside the first while keys are rotated.
+    pub root_access_key_id_2: String,
+    /// Secret of the second root key.
+    pub root_access_key_secret_2: Secret,
+    /// File holding that secret, instead of the setting.
+    pub root_access_key_secret_2_file: Option<PathBuf>,
+    /// File holding the account and root keys, in addition to the settings above.
+    pub root_credentials_file: Option<PathBuf>,
+    /// Instruction set of the distance kernels; `None` is the best the CPU has.
+    pub kernels: Option<Level>,
+    /// Threads that compute; `None` is one per CPU.
+    pub threads: Option<u32>,
+    /// Log settings.
+    pub log: LogConfig,
+    /// Limits of connections and requests.
+    pub limits: LimitConfig,
+    /// Byte budgets of requests in flight.
+    pub admission: AdmissionConfig,
+    /// Quotas of an account.
+    pub quotas: QuotaConfig,
+    /// How writes become segments.
+    pub flush: FlushConfig,
+    /// How long requests in flight may take once the service is asked to stop.
+    pub drain_timeout: Duration,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Levels by target, `tracing` filter syntax: `info`, `warn,vb_engine=debug`.
+    pub level: String,
+    /// Human or JSON lines.
+    pub format: LogFormat,
+    /// One line per request.
+    pub access: bool,
+}
+
+/// Limits of connections and requests.
+#[derive(Clone, Debug)]
+pub struct LimitConfig {
+    /// Open data connections; further ones wait in the listen queue.
+    pub connections_max: u32,
+    /// Bytes of a request line with its headers.
+    pub head_bytes_max: ByteSize,
+    /// Number of headers.
+    pub headers_max: u32,
+    /// Time for a request head, also the longest idle time of a kept-alive connection.
+    pub header_timeout: Duration,
+    /// Longest pause inside a body.
+    pub body_timeout: Duration,
+    /// Slowest average rate of a body, bytes per second, after one `body_timeout` of grace.
+    pub body_rate_min: ByteSize,
+    /// Body of PutVectors.
+    pub put_vectors_bytes_max: ByteSize,
+    /// Body of every other operation.
+    pub body_bytes_max: ByteSize,
+}
+
+/// Byte budgets of requests in flight: one for writes, one for everything else.
+#[derive(Clone, Debug)]
+pub struct AdmissionConfig {
+    /// Bytes of write bodies in flight; `None` is a quarter of the memory limit.
+    pub write_bytes_max: Option<ByteSize>,
+    /// Bytes of query bodies and answers in flight; `None` is a quarter of the memory limit.
+    pub query_bytes_max: Option<ByteSize>,
+    /// Longest wait for room, after which the request is refused with 503.
+    pub wait_max: Duration,
+}
+
+/// Quotas of an account.
+#[derive(Clone, Debug)]
+pub struct QuotaConfig {
+    /// Buckets of an account.
+    pub buckets_max: u32,
+    /// Indexes of a bucket.
+    pub indexes_max: u32,
+    /// Largest `topK` of a query.
+    pub top_k_max: u32,
+}
+
+/// When writes in memory are folded into a segment.
+#[derive(Clone, Debug)]
+pub struct FlushConfig {
+    /// Bytes of an index's unflushed writes at which they are folded; `None` follows the memory limit.
+    pub memtable_bytes_max: Option<ByteSize>,
+    /// Age at which they are folded regardless of size.
+    pub age_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9100)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9101)),
+            insecure_http: false,
+            store: StoreUrl::Local(PathBuf::from("./data")),
+            fsync: true,
+            cache_dir: None,
+            memory_limit: None,
+            region: "cn-hangzhou".to_owned(),
+            endpoint: [
+                "{region}.oss-vectors.aliyuncs.com",
+                "{region}-internal.oss-vectors.aliyuncs.com",
+                "localhost",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            account_id: String::new(),
+            root_access_key_id: String::new(),
+            root_access_key_secret: Secret::default(),
+            root_access_key_secret_file: None,
+            root_access_key_id_2: String::new(),
+            root_access_key_secret_2: Secret::default(),
+            root_access_key_secret_2_file: None,
+            root_credentials_file: None,
+            kernels: None,
+            threads: None,
+            log: LogConfig { level: "info".to_owned(), format: LogFormat::Auto, access: true },
+            limits: LimitConfig::default(),
+            admission: AdmissionConfig {
+                write_bytes_max: None,
+                query_bytes_max: None,
+                wait_max: Duration::from_secs(5),
+            },
+            quotas: QuotaConfig { buckets_max: 100, indexes_max: 100, top_k_max: 500 },
+            flush: FlushConfig { memtable_bytes_max: None, age_max: Duration::from_secs(300) },
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            head_bytes_max: ByteSize(64 << 10),
+            headers_max: 100,
+            header_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(20),
+            body_rate_min: ByteSize(16 << 10),
+            put_vectors_bytes_max: ByteSize::mib(64),
+            body_bytes_max: ByteSize::mib(8),
+        }
+    }
+}
+
+impl Config {
+    /// The base domains with `{region}` filled in.
+    #[must_use]
+    pub fn domains(&self) -> Vec<String> {
+        self.endpoint.iter().map(|d| d.replace("{region}", &self.region)).collect()
+    }
+
+    /// The first base domain, the one shown to clients.
+    #[must_use]
+    pub fn main_domain(&self) -> String {
+        self.domains().into_iter().next().unwrap_or_else(|| "localhost".to_owned())
+    }
+
+    /// Bytes the service plans with: the setting, or a quarter of the machine's memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_limit.map_or_else(|| machine_memory() / 4, |size| size.0)
+    }
+
+    /// Bytes of write bodies in flight: at least one body of the largest allowed size.
+    #[must_use]
+    pub fn write_budget(&self) -> u64 {
+        let planned = self.admission.write_bytes_max.map_or(self.memory_bytes() / 4, |b| b.0);
+        planned.max(self.limits.put_vectors_bytes_max.0)
+    }
+
+    /// Bytes of query bodies and answers in flight: at least room for one.
+    #[must_use]
+    pub fn query_budget(&self) -> u64 {
+        let planned = self.admission.query_bytes_max.map_or(self.memory_bytes() / 4, |b| b.0);
+        planned.max(self.limits.body_bytes_max.0 + crate::admission::ANSWER_BYTES)
+    }
+}
+
+/// Total memory of the machine in bytes, 4 GiB where the system does not say.
+fn machine_memory() -> u64 {
+    std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text))
+        .unwrap_or(4 << 30)
+}
+
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_meminfo() {
+        assert_eq!(total_memory("MemTotal:       16 kB\nMemFree: 3 kB\n"), Some(16 << 10));
+        assert_eq!(total_memory("MemFree: 3 kB\n"), None);
+        assert_eq!(total_memory("MemTotal: x kB\n"), None);
+    }
+
+    #[test]
+    fn a_write_budget_admits_the_largest_body() {
+        let mut config = Config { memory_limit: Some(ByteSize::mib(8)), ..Config::default() };
+        assert_eq!(config.write_budget(), 64 << 20);
+        config.memory_limit = Some(ByteSize::mib(4096));
+        assert_eq!(config.write_budget(), 1 << 30);
+    }
+
+    #[test]
+    fn domains_carry_the_region() {
+        let config = Config { region: "cn-beijing".into(), ..Config::default() };
+        assert_eq!(config.main_domain(), "cn-beijing.oss-vectors.aliyuncs.com");
+        assert_eq!(config.domains().last().map(String::as_str), Some("localhost"));
+    }
+}

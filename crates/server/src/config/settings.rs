@@ -1,0 +1,214 @@
+//! The table of settings: each stands here once, with everything that can be said about it.
+
+use super::Config;
+use super::value::Value as _;
+
+/// One setting: how it is named in each source and how it is read and shown.
+pub(crate) struct Setting {
+    /// Key in the TOML file, dotted for tables.
+    pub(crate) key: &'static str,
+    /// Name of the flag without dashes, for the common ones.
+    pub(crate) flag: Option<&'static str>,
+    /// A flag that needs no value.
+    pub(crate) switch: bool,
+    /// One line for `--help` and `docs/operations.md`.
+    pub(crate) help: &'static str,
+    /// Reads a text into its place.
+    pub(crate) set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The text that reads back as the present value; `***` for secrets.
+    pub(crate) show: fn(&Config) -> String,
+}
+
+impl Setting {
+    /// The environment variable of this setting.
+    pub(crate) fn variable(&self) -> String {
+        format!("VECTORBUCKET_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+macro_rules! setting {
+    ($key:literal, $flag:expr, $switch:literal, $($field:ident).+, $help:literal) => {
+        Setting {
+            key: $key,
+            flag: $flag,
+            switch: $switch,
+            help: $help,
+            set: |config, text| {
+                config.$($field).+ = super::value::Value::parse(text)?;
+                Ok(())
+            },
+            show: |config| config.$($field).+.show(),
+        }
+    };
+    ($key:literal, --$flag:literal switch, $($field:ident).+, $help:literal) => {
+        setting!($key, Some($flag), true, $($field).+, $help)
+    };
+    ($key:literal, --$flag:literal, $($field:ident).+, $help:literal) => {
+        setting!($key, Some($flag), false, $($field).+, $help)
+    };
+    ($key:literal, $($field:ident).+, $help:literal) => {
+        setting!($key, None, false, $($field).+, $help)
+    };
+}
+
+/// Every setting, in the order in which it is printed.
+pub(crate) static SETTINGS: &[Setting] = &[
+    setting!("listen", --"listen", listen, "address of the data listener"),
+    setting!(
+        "admin_listen",
+        --"admin-listen",
+        admin_listen,
+        "address of the admin listener: health, readiness, metrics"
+    ),
+    setting!("insecure_http", --"insecure-http" switch, insecure_http, "serve plain HTTP on an address other than loopback"),
+    setting!("store", --"store", store, "where objects live: a folder, file:///dir, or memory:"),
+    setting!(
+        "fsync",
+        fsync,
+        "wait for the disk before acknowledging a write; false loses acknowledged writes in a power failure"
+    ),
+    setting!(
+        "cache_dir",
+        --"cache-dir",
+        cache_dir,
+        "folder for cached blocks of a remote store; a local store is its own disk tier"
+    ),
+    setting!(
+        "memory_limit",
+        --"memory-limit",
+        memory_limit,
+        "memory to plan with, empty for a quarter of the machine's"
+    ),
+    setting!("region", --"region", region, "region in signatures and resource names"),
+    setting!(
+        "endpoint",
+        --"endpoint",
+        endpoint,
+        "base domains after bucket-account., separated by commas; {region} is replaced"
+    ),
+    setting!("account_id", --"account-id", account_id, "16-digit account of the root key"),
+    setting!("root_access_key_id", root_access_key_id, "root access key id"),
+    setting!("root_access_key_secret", root_access_key_secret, "root access key secret"),
+    setting!(
+        "root_access_key_secret_file",
+        root_access_key_secret_file,
+        "file with that secret, mode 0600, instead of the setting"
+    ),
+    setting!(
+        "root_access_key_id_2",
+        root_access_key_id_2,
+        "second root access key id, valid beside the first for rotation"
+    ),
+    setting!(
+        "root_access_key_secret_2",
+        root_access_key_secret_2,
+        "secret of the second root access key"
+    ),
+    setting!(
+        "root_access_key_secret_2_file",
+        root_access_key_secret_2_file,
+        "file with that secret, mode 0600, instead of the setting"
+    ),
+    setting!(
+        "root_credentials_file",
+        --"root-credentials-file",
+        root_credentials_file,
+        "file with accounts and their root keys, mode 0600, in addition to the settings above"
+    ),
+    setting!(
+        "kernels",
+        --"kernels",
+        kernels,
+        "instruction set of the distance kernels: scalar, avx2, avx512; empty for the best"
+    ),
+    setting!("threads", --"threads", threads, "threads that compute, empty for one per CPU"),
+    setting!(
+        "drain_timeout",
+        --"drain-timeout",
+        drain_timeout,
+        "time for requests in flight once the service is asked to stop"
+    ),
+    setting!(
+        "log",
+        --"log",
+        log.level,
+        "log levels by target, for example info or warn,vb_engine=debug"
+    ),
+    setting!(
+        "log_format",
+        --"log-format",
+        log.format,
+        "auto (human on a terminal, JSON otherwise), human or json"
+    ),
+    setting!("log_access", log.access, "one log line per request"),
+    setting!("limits.connections_max", limits.connections_max, "open data connections"),
+    setting!(
+        "limits.head_bytes_max",
+        limits.head_bytes_max,
+        "bytes of a request line with its headers"
+    ),
+    setting!("limits.headers_max", limits.headers_max, "number of headers of a request"),
+    setting!(
+        "limits.header_timeout",
+        limits.header_timeout,
+        "time for a request head, and longest idle time of a connection"
+    ),
+    setting!("limits.body_timeout", limits.body_timeout, "longest pause inside a body"),
+    setting!(
+        "limits.body_rate_min",
+        limits.body_rate_min,
+        "slowest average rate of a body, bytes per second"
+    ),
+    setting!("limits.put_vectors_bytes_max", limits.put_vectors_bytes_max, "body of PutVectors"),
+    setting!("limits.body_bytes_max", limits.body_bytes_max, "body of every other operation"),
+    setting!(
+        "admission.write_bytes_max",
+        admission.write_bytes_max,
+        "bytes of write bodies in flight, empty for a quarter of the memory limit"
+    ),
+    setting!(
+        "admission.query_bytes_max",
+        admission.query_bytes_max,
+        "bytes of query bodies and answers in flight, empty for a quarter of the memory limit"
+    ),
+    setting!(
+        "admission.wait_max",
+        admission.wait_max,
+        "longest wait for room before a request is refused with 503"
+    ),
+    setting!("quotas.buckets_max", quotas.buckets_max, "buckets of an account"),
+    setting!("quotas.indexes_max", quotas.indexes_max, "indexes of a bucket"),
+    setting!("quotas.top_k_max", quotas.top_k_max, "largest topK of a query"),
+    setting!(
+        "flush.memtable_bytes_max",
+        flush.memtable_bytes_max,
+        "bytes of an index's unflushed writes at which they are folded, empty to follow the memory limit"
+    ),
+    setting!("flush.age_max", flush.age_max, "age at which unflushed writes are folded"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_reads_back_from_what_it_shows() {
+        let defaults = Config::default();
+        for setting in SETTINGS {
+            let mut config = Config::default();
+            let shown = (setting.show)(&defaults);
+            (setting.set)(&mut config, &shown).unwrap_or_else(|e| panic!("{}: {e}", setting.key));
+            assert_eq!((setting.show)(&config), shown, "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_variables_follow_keys() {
+        let mut variables: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+        assert!(variables.contains(&"VECTORBUCKET_ROOT_ACCESS_KEY_SECRET".to_owned()));
+        assert!(variables.contains(&"VECTORBUCKET_LIMITS_PUT_VECTORS_BYTES_MAX".to_owned()));
+        variables.sort();
+        variables.dedup();
+        assert_eq!(variables.len(), SETTINGS.len());
+    }
+}

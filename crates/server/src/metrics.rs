@@ -1,0 +1,397 @@
+//! What the service counts, in Prometheus text form. `docs/operations.md` lists every name.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use vb_commit::{Store, VerbCount};
+use vb_engine::{Engine, Stats};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    operation: &'static str,
+    status: u16,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BudgetLabel {
+    budget: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerbLabel {
+    verb: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+/// What is asked for its own counters, while it is open.
+type Watched = Arc<Mutex<Option<(Engine, Store)>>>;
+
+type Latencies = Family<OperationLabel, Histogram, fn() -> Histogram>;
+
+/// Every counter of the process. Shared by reference; all updates are atomic.
+pub(crate) struct Metrics {
+    registry: Registry,
+    watched: Watched,
+    requests: Family<OutcomeLabels, Counter>,
+    latencies: Latencies,
+    bytes_in: Family<OperationLabel, Counter>,
+    bytes_out: Family<OperationLabel, Counter>,
+    auth_failures: Family<CodeLabel, Counter>,
+    admission_waits: Family<BudgetLabel, Counter>,
+    admission_refused: Family<BudgetLabel, Counter>,
+    admission_bytes: Family<BudgetLabel, Gauge<i64, AtomicI64>>,
+    /// Requests between their head and the end of their answer.
+    pub(crate) in_flight: Gauge<i64, AtomicI64>,
+    /// Data connections that are open.
+    pub(crate) connections: Gauge<i64, AtomicI64>,
+    /// Data connections accepted since the start.
+    pub(crate) accepted: Counter<u64, AtomicU64>,
+    /// Connections whose bytes were no HTTP request.
+    pub(crate) heads_refused: Counter<u64, AtomicU64>,
+    /// Requests that panicked.
+    pub(crate) panics: Counter<u64, AtomicU64>,
+}
+
+/// What one finished request adds to the counters.
+pub(crate) struct Finished {
+    /// Operation name, `-` when none was recognised.
+    pub(crate) operation: &'static str,
+    /// Status of the answer.
+    pub(crate) status: u16,
+    /// Error code of the answer, `-` on success.
+    pub(crate) code: &'static str,
+    /// Bytes of the request body.
+    pub(crate) bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub(crate) bytes_out: u64,
+    /// From the end of the head to the end of the answer's making.
+    pub(crate) elapsed: Duration,
+}
+
+impl Metrics {
+    /// All counters at zero, registered under their names.
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("vectorbucket"),
+            watched: Watched::default(),
+            requests: Family::default(),
+            latencies: Family::new_with_constructor(latency_histogram),
+            bytes_in: Family::default(),
+            bytes_out: Family::default(),
+            auth_failures: Family::default(),
+            admission_waits: Family::default(),
+            admission_refused: Family::default(),
+            admission_bytes: Family::default(),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            accepted: Counter::default(),
+            heads_refused: Counter::default(),
+            panics: Counter::default(),
+        };
+        metrics.register_requests();
+        metrics.register_connections();
+        metrics.register_process();
+        metrics
+    }
+
+    fn register_requests(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Requests answered", self.requests.clone());
+        r.register_with_unit(
+            "request_duration",
+            "Time from the head of a request to its answer",
+            Unit::Seconds,
+            self.latencies.clone(),
+        );
+        r.register("request_body_bytes", "Bytes of request bodies", self.bytes_in.clone());
+        r.register("response_body_bytes", "Bytes of response bodies", self.bytes_out.clone());
+        r.register("requests_in_flight", "Requests being answered", self.in_flight.clone());
+        r.register(
+            "auth_failures",
+            "Requests refused by authentication",
+            self.auth_failures.clone(),
+        );
+        r.register("panics", "Requests that panicked", self.panics.clone());
+        r.register(
+            "admission_waits",
+            "Requests that waited for room in a byte budget",
+            self.admission_waits.clone(),
+        );
+        r.register(
+            "admission_refused",
+            "Requests refused because no room came free",
+            self.admission_refused.clone(),
+        );
+        r.register(
+            "admission_bytes",
+            "Bytes of a budget that are taken",
+            self.admission_bytes.clone(),
+        );
+    }
+
+    fn register_connections(&mut self) {
+        let r = &mut self.registry;
+        r.register("connections_open", "Open data connections", self.connections.clone());
+        r.register("connections_accepted", "Accepted data connections", self.accepted.clone());
+        r.register(
+            "heads_refused",
+            "Connections closed because their bytes were no HTTP request",
+            self.heads_refused.clone(),
+        );
+    }
+
+    fn register_process(&mut self) {
+        let r = &mut self.registry;
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "The running build", version);
+        r.register_collector(Box::new(EngineCollector(Arc::clone(&self.watched))));
+        r.register_collector(Box::new(ProcessCollector));
+    }
+
+    /// From now on the counters of engine and store are part of the answer.
+    pub(crate) fn watch(&self, engine: Engine, store: Store) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Some((engine, store));
+    }
+
+    /// Lets go of engine and store, so that the store's lock can be released.
+    pub(crate) fn unwatch(&self) {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Adds one finished request.
+    pub(crate) fn finish(&self, request: &Finished) {
+        let operation = OperationLabel { operation: request.operation };
+        let outcome = OutcomeLabels {
+            operation: request.operation,
+            status: request.status,
+            code: request.code,
+        };
+        self.requests.get_or_create(&outcome).inc();
+        self.latencies.get_or_create(&operation).observe(request.elapsed.as_secs_f64());
+        self.bytes_in.get_or_create(&operation).inc_by(request.bytes_in);
+        self.bytes_out.get_or_create(&operation).inc_by(request.bytes_out);
+    }
+
+    /// Counts a request that authentication refused.
+    pub(crate) fn auth_failed(&self, code: &'static str) {
+        self.auth_failures.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// Counts a request that had to wait for room.
+    pub(crate) fn admission_waited(&self, budget: &'static str) {
+        self.admission_waits.get_or_create(&BudgetLabel { budget }).inc();
+    }
+
+    /// Counts a request that no room came free for.
+    pub(crate) fn admission_refused(&self, budget: &'static str) {
+        self.admission_refused.get_or_create(&BudgetLabel { budget }).inc();
+    }
+
+    /// Adds to (or takes from) the bytes of a budget that are taken.
+    pub(crate) fn admission_taken(&self, budget: &'static str, bytes: i64) {
+        self.admission_bytes.get_or_create(&BudgetLabel { budget }).inc_by(bytes);
+    }
+
+    /// Everything in Prometheus (OpenMetrics) text form.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::with_capacity(16 << 10);
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new([
+        0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+        10.0, 30.0,
+    ])
+}
+
+/// The numbers of engine and store, read when they are asked for.
+struct EngineCollector(Watched);
+
+impl std::fmt::Debug for EngineCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EngineCollector")
+    }
+}
+
+impl Collector for EngineCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((engine, store)) = watched else { return Ok(()) };
+        let stats = engine.stats();
+        for (name, help, value) in counters(&stats) {
+            counter(&mut encoder, name, help, value)?;
+        }
+        for (name, help, value) in gauges(&stats) {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        verbs(&mut encoder, &store)
+    }
+}
+
+type VerbField = (&'static str, &'static str, fn(&VerbCount) -> u64);
+
+/// Requests, bytes and failures of the store, each by verb.
+fn verbs(encoder: &mut DescriptorEncoder<'_>, store: &Store) -> std::fmt::Result {
+    let counts = store.counts();
+    let by_verb = [
+        ("create", counts.create),
+        ("put", counts.put),
+        ("get", counts.get),
+        ("list", counts.list),
+        ("delete", counts.delete),
+    ];
+    let fields: [VerbField; 3] = [
+        ("store_requests", "Requests to the store", |c| c.requests),
+        ("store_bytes", "Payload bytes to and from the store", |c| c.bytes),
+        ("store_failures", "Requests that the store failed", |c| c.failures),
+    ];
+    for (name, help, value) in fields {
+        let family = Family::<VerbLabel, Counter>::default();
+        for (verb, count) in &by_verb {
+            family.get_or_create(&VerbLabel { verb }).inc_by(value(count));
+        }
+        encode_metric(encoder, name, help, &family)?;
+    }
+    Ok(())
+}
+
+fn counters(s: &Stats) -> [(&'static str, &'static str, u64); 16] {
+    [
+        ("engine_opens", "Indexes opened", s.opens),
+        ("engine_flushes", "Flushes committed", s.flushes),
+        ("engine_flushes_failed", "Flushes that failed and are tried again", s.flushes_failed),
+        ("engine_segment_bytes_written", "Bytes of segments written", s.segment_bytes_written),
+        ("engine_commits", "Group commits", s.commits),
+        ("engine_batches", "Batches in group commits", s.batches),
+        ("engine_commit_microseconds", "Time in group commits", s.commit_micros),
+        ("engine_puts", "Records put", s.puts),
+        ("engine_deletes", "Keys named in deletes", s.deletes),
+        ("engine_writes_refused", "Writes refused by back-pressure", s.writes_refused),
+        ("engine_write_delay_microseconds", "Time writes were delayed", s.write_delay_micros),
+        ("engine_gets", "Get calls", s.gets),
+        ("engine_lists", "List pages", s.lists),
+        ("engine_queries", "Queries", s.queries),
+        ("engine_query_microseconds", "Time in queries", s.query_micros),
+        ("engine_rows_scanned", "Vectors whose distance was computed", s.rows_scanned),
+    ]
+}
+
+fn gauges(s: &Stats) -> [(&'static str, &'static str, u64); 5] {
+    [
+        ("engine_indexes_open", "Indexes that are open", s.indexes_open),
+        ("engine_buckets_open", "Buckets that are open", s.buckets_open),
+        ("engine_memtable_bytes", "Bytes of records not in a segment yet", s.memtable_bytes),
+        ("engine_segments", "Segments of all open indexes", s.segments),
+        ("engine_records", "Live records of all open indexes", s.records),
+    ]
+}
+
+/// Memory and open files of this process, where the system tells.
+#[derive(Debug)]
+struct ProcessCollector;
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        if let Some(bytes) = resident_bytes() {
+            gauge(&mut encoder, "process_resident_memory_bytes", "Resident memory", bytes)?;
+        }
+        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+            gauge(
+                &mut encoder,
+                "process_open_fds",
+                "Open file descriptors",
+                entries.count() as u64,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> std::fmt::Result {
+    encode_metric(encoder, name, help, &ConstCounter::new(value))
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> std::fmt::Result {
+    encode_metric(encoder, name, help, &ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+fn encode_metric(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metric: &impl EncodeMetric,
+) -> std::fmt::Result {
+    let encoder = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+    metric.encode(encoder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_request_shows_in_every_family() {
+        let metrics = Metrics::new();
+        metrics.finish(&Finished {
+            operation: "PutVectors",
+            status: 200,
+            code: "-",
+            bytes_in: 7,
+            bytes_out: 0,
+            elapsed: Duration::from_millis(3),
+        });
+        metrics.auth_failed("SignatureDoesNotMatch");
+        metrics.admission_taken("write", 10);
+        let text = metrics.render();
+        for line in [
+            r#"vectorbucket_requests_total{operation="PutVectors",status="200",code="-"} 1"#,
+            r#"vectorbucket_request_body_bytes_total{operation="PutVectors"} 7"#,
+            r#"vectorbucket_request_duration_seconds_bucket{le="0.005",operation="PutVectors"} 1"#,
+            r#"vectorbucket_auth_failures_total{code="SignatureDoesNotMatch"} 1"#,
+            r#"vectorbucket_admission_bytes{budget="write"} 10"#,
+        ] {
+            assert!(text.contains(line), "{line} missing in:\n{text}");
+        }
+        assert!(text.contains("vectorbucket_build_info{version="));
+        assert!(text.contains("vectorbucket_process_resident_memory_bytes "));
+    }
+}

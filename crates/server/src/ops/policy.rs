@@ -1,0 +1,58 @@
+//! The bucket policy, stored byte for byte.
+
+use bytes::Bytes;
+use vb_api::oss::{Error, Fault};
+use vb_engine::BucketChange;
+use vb_policy::{Document, ErrorKind};
+
+use super::Context;
+use crate::authorize::Authorized;
+use crate::reply::{Refusal, Reply};
+
+/// PutBucketPolicy: a document that was found valid.
+pub(crate) struct Put(Bytes);
+/// GetBucketPolicy.
+pub(crate) struct Get;
+/// DeleteBucketPolicy.
+pub(crate) struct Delete;
+
+impl Put {
+    /// Checks the document and keeps its bytes.
+    ///
+    /// # Errors
+    /// The four faults of policy documents, with the place in the message.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Error> {
+        match Document::parse(body) {
+            Ok(_) => Ok(Self(Bytes::copy_from_slice(body))),
+            Err(refused) => Err(Error::with_message(fault(refused.kind), refused.message)),
+        }
+    }
+}
+
+fn fault(kind: ErrorKind) -> Fault {
+    match kind {
+        ErrorKind::TooLarge => Fault::PolicyTooLarge,
+        ErrorKind::Version => Fault::PolicyVersion,
+        ErrorKind::ItemTooLong => Fault::PolicyItemTooLong,
+        ErrorKind::Syntax => Fault::PolicySyntax,
+    }
+}
+
+/// Sets the policy.
+pub(crate) async fn put(context: &Context, call: Authorized<Put>) -> Result<Reply, Refusal> {
+    let change = BucketChange::Policy(Some(call.request().0.clone()));
+    context.engine.configure_bucket(&call.bucket_id(), change).await?;
+    Ok(Reply::empty(200))
+}
+
+/// The policy as it was put.
+pub(crate) async fn get(context: &Context, call: Authorized<Get>) -> Result<Reply, Refusal> {
+    let record = context.engine.bucket(&call.bucket_id()).await?;
+    record.policy.map(Reply::json).ok_or_else(|| Fault::NoSuchPolicy.into())
+}
+
+/// Removes the policy; also when there is none.
+pub(crate) async fn delete(context: &Context, call: Authorized<Delete>) -> Result<Reply, Refusal> {
+    context.engine.configure_bucket(&call.bucket_id(), BucketChange::Policy(None)).await?;
+    Ok(Reply::empty(204))
+}

@@ -1,0 +1,196 @@
+//! Vectors of an index: put, get, list, delete, query.
+
+use bytes::Bytes;
+use vb_api::oss::request::{
+    DeleteVectors, GetVectors, IndexShape, ListVectors, PutVectors, QueryVectors, index_name,
+};
+use vb_api::oss::response::{self, HitRow, VectorRow};
+use vb_api::oss::{Error, Fault, IndexName, ListScope, Position};
+use vb_engine::{GetRequest, Hit, IndexHandle, ListRequest, PutBatch, Query, Row, VectorColumn};
+
+use super::{Context, Input, convert, named};
+use crate::authorize::{Authorized, Grant, NamesIndex};
+use crate::exchange::Exchange;
+use crate::reply::{Refusal, Reply};
+
+impl NamesIndex for IndexName {
+    fn index(&self) -> &IndexName {
+        self
+    }
+}
+
+macro_rules! names_index {
+    ($($request:ident)*) => {$(
+        impl NamesIndex for $request {
+            fn index(&self) -> &IndexName {
+                &self.index
+            }
+        }
+    )*};
+}
+names_index!(GetVectors ListVectors DeleteVectors QueryVectors);
+
+/// Puts a batch. The digests are checked beside decoding, which for large bodies are the two
+/// halves of the work; nothing is written unless both are fine.
+pub(crate) async fn put(
+    context: &Context,
+    input: &Input<'_>,
+    grant: Grant,
+    exchange: &mut Exchange,
+) -> Result<Reply, Refusal> {
+    let decoding = decode_put(context, input, grant, exchange);
+    let (verified, decoded) = tokio::join!(input.verify(context), decoding);
+    verified?;
+    let (index, batch) = decoded?;
+    index.put(batch).await?;
+    Ok(Reply::empty(200))
+}
+
+/// Finds the index that the body names, then reads the rest against its settings.
+async fn decode_put(
+    context: &Context,
+    input: &Input<'_>,
+    grant: Grant,
+    exchange: &mut Exchange,
+) -> Result<(IndexHandle, PutBatch), Refusal> {
+    let name = input.decode(context, |body, _| index_name(body)).await?;
+    let call = named(grant, name, exchange)?;
+    let index = resolve(context, &call).await?;
+    let (body, limits) = (input.body.clone(), std::sync::Arc::clone(&context.limits));
+    let settings = std::sync::Arc::clone(index.settings());
+    let batch = context.pool.run_sized(body.len(), move || {
+        let shape = convert::shape(&settings).ok_or(Error::from(Fault::NotImplemented))?;
+        PutVectors::decode(&body, &shape, &limits).map(batch)
+    });
+    Ok((index, batch.await?))
+}
+
+fn batch(request: PutVectors<'_>) -> PutBatch {
+    let copied = |json: Option<&str>| json.map(|json| Bytes::copy_from_slice(json.as_bytes()));
+    PutBatch {
+        keys: request.keys.into_iter().map(str::into_boxed_bytes).collect(),
+        vectors: vec![VectorColumn { values: request.values, present: None }],
+        metadata: request.metadata.into_iter().map(copied).collect(),
+        attributes: request.attributes.into_iter().map(convert::attributes).collect(),
+    }
+}
+
+/// Reads vectors in the order asked for; missing keys are left out.
+pub(crate) async fn get(context: &Context, call: Authorized<GetVectors>) -> Result<Reply, Refusal> {
+    let index = resolve(context, &call).await?;
+    let request = call.request();
+    let keys = request.keys.iter().map(|key| key.as_bytes().into()).collect();
+    let rows = index
+        .get(GetRequest {
+            keys,
+            with_data: request.return_data,
+            with_metadata: request.return_metadata,
+        })
+        .await?;
+    let rows: Vec<Row> = rows.into_iter().flatten().collect();
+    Ok(encode_rows(context, rows, None).await)
+}
+
+/// One page of an index, or of one of its segments.
+pub(crate) async fn list(
+    context: &Context,
+    call: Authorized<ListVectors>,
+) -> Result<Reply, Refusal> {
+    let index = resolve(context, &call).await?;
+    let request = call.request();
+    request.check(&shape(&index)?)?;
+    let id = index.id().0.to_be_bytes();
+    let scope = ListScope::new(&id, request.segment_index, request.segment_count, &request.filter);
+    let after = request.token.as_deref().map(|token| scope.decode(token)).transpose()?;
+    let page = index
+        .list(ListRequest {
+            segment_index: request.segment_index,
+            segment_count: request.segment_count,
+            after: after.map(|at| vb_engine::Position { hash: at.hash, key: at.key.into() }),
+            max: request.max,
+            bytes_max: context.limits.list_bytes_max,
+            filter: convert::filter(request.filter.clone()),
+            with_data: request.return_data,
+            with_metadata: request.return_metadata,
+        })
+        .await?;
+    let next = page.next.map(|at| scope.encode(&Position { hash: at.hash, key: at.key.into() }));
+    Ok(encode_rows(context, page.rows, next).await)
+}
+
+/// Deletes vectors; missing keys are no error.
+pub(crate) async fn delete(
+    context: &Context,
+    call: Authorized<DeleteVectors>,
+) -> Result<Reply, Refusal> {
+    let index = resolve(context, &call).await?;
+    let keys = call.request().keys.iter().map(|key| key.as_bytes().into()).collect();
+    index.delete(keys).await?;
+    Ok(Reply::empty(204))
+}
+
+/// The nearest vectors that match.
+pub(crate) async fn query(
+    context: &Context,
+    call: Authorized<QueryVectors>,
+) -> Result<Reply, Refusal> {
+    let index = resolve(context, &call).await?;
+    let request = call.request();
+    request.check(&shape(&index)?)?;
+    let hits = index
+        .query(Query {
+            field: 0,
+            vector: request.vector.clone(),
+            top_k: request.top_k,
+            filter: convert::filter(request.filter.clone()),
+            with_metadata: request.return_metadata,
+        })
+        .await?;
+    Ok(encode_hits(context, hits, request.return_distance).await)
+}
+
+async fn resolve<Op: NamesIndex>(
+    context: &Context,
+    call: &Authorized<Op>,
+) -> Result<IndexHandle, Refusal> {
+    let name = call.request().index().as_bytes();
+    Ok(context.engine.resolve(&call.bucket_id(), name).await?)
+}
+
+fn shape(index: &IndexHandle) -> Result<IndexShape<'_>, Error> {
+    convert::shape(index.settings()).ok_or(Fault::NotImplemented.into())
+}
+
+/// Bytes that one number takes in JSON, about.
+const NUMBER_BYTES: usize = 11;
+
+async fn encode_rows(context: &Context, rows: Vec<Row>, next: Option<String>) -> Reply {
+    let row_bytes = |row: &Row| {
+        let numbers: usize = row.vectors.iter().flatten().map(Vec::len).sum();
+        row.key.len() + numbers * NUMBER_BYTES + row.metadata.as_ref().map_or(0, Bytes::len)
+    };
+    let bytes = rows.iter().map(row_bytes).sum();
+    let encode = move || {
+        let views = rows.iter().map(|row| VectorRow {
+            key: &row.key,
+            data: row.vectors.first().and_then(Option::as_deref),
+            metadata: row.metadata.as_deref(),
+        });
+        response::vector_list(views, next.as_deref())
+    };
+    Reply::json(context.pool.run_sized(bytes, encode).await)
+}
+
+async fn encode_hits(context: &Context, hits: Vec<Hit>, with_distance: bool) -> Reply {
+    let hit_bytes = |hit: &Hit| hit.key.len() + hit.metadata.as_ref().map_or(0, Bytes::len);
+    let bytes = hits.iter().map(hit_bytes).sum();
+    let encode = move || {
+        let views = hits.iter().map(|hit| HitRow {
+            key: &hit.key,
+            distance: with_distance.then_some(hit.distance),
+            metadata: hit.metadata.as_deref(),
+        });
+        response::query_result(views)
+    };
+    Reply::json(context.pool.run_sized(bytes, encode).await)
+}

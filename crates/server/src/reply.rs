@@ -1,0 +1,256 @@
+//! Answers: what an operation returns, what a refusal carries, and the response either becomes.
+//!
+//! Every response has `Date`, `Server`, `x-oss-request-id`, `x-oss-server-time` and `Connection`;
+//! an error has exactly `application/json` and `x-oss-ec`, and, when a body is not allowed
+//! (HEAD), the body in `x-oss-err`.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::body::{Body, Frame, SizeHint};
+use vb_api::oss::response::{CONTENT_TYPE_JSON, common_headers, error_headers};
+use vb_api::oss::{Error, Fault, RequestId};
+use vb_commit::{StoreError, StoreErrorKind};
+
+use crate::admission::Permit;
+
+/// What an operation answers on success.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    status: u16,
+    location: Option<HeaderValue>,
+    json: Option<Bytes>,
+}
+
+impl Reply {
+    /// A status without a body.
+    pub(crate) fn empty(status: u16) -> Self {
+        Self { status, location: None, json: None }
+    }
+
+    /// 200 with a JSON body.
+    pub(crate) fn json(body: impl Into<Bytes>) -> Self {
+        Self { status: 200, location: None, json: Some(body.into()) }
+    }
+
+    /// 200 without a body, naming the created resource.
+    pub(crate) fn created(location: HeaderValue) -> Self {
+        Self { status: 200, location: Some(location), json: None }
+    }
+}
+
+/// Why a request was not done: the client's side and, where there is one, the operator's.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What the client is told.
+    pub(crate) error: Error,
+    /// What only the log is told.
+    pub(crate) cause: Option<String>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, cause: None }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Error::from(fault).into()
+    }
+}
+
+impl Refusal {
+    /// 500 with a cause for the log.
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+        Self { error: Fault::Internal.into(), cause: Some(cause.into()) }
+    }
+}
+
+impl From<vb_engine::Error> for Refusal {
+    fn from(failed: vb_engine::Error) -> Self {
+        use vb_engine::Error as E;
+        let fault = match &failed {
+            E::NoSuchBucket => return Fault::NoSuchBucket.into(),
+            E::BucketExists => return Fault::BucketExists.into(),
+            E::BucketNotEmpty => return Fault::BucketNotEmpty.into(),
+            E::TooManyBuckets => return Fault::TooManyBuckets.into(),
+            E::NoSuchIndex => return Fault::NoSuchIndex.into(),
+            E::IndexExists => return Fault::IndexExists.into(),
+            E::TooManyIndexes => return Fault::TooManyIndexes.into(),
+            E::Conflict => return Fault::IndexBusy.into(),
+            E::Busy => Fault::Throttled,
+            E::OutcomeUnknown => Fault::OutcomeUnknown,
+            E::StorageFull => Fault::StorageFull,
+            E::TooLarge { .. } => Fault::BodyTooLarge,
+            E::Closed => Fault::Unavailable,
+            E::Storage(source) => storage_fault(source),
+            E::Invalid(_) | E::Corrupt { .. } => Fault::Internal,
+        };
+        Self { error: fault.into(), cause: Some(failed.to_string()) }
+    }
+}
+
+/// A store that is full or away may come back: the client should repeat. The rest is ours.
+fn storage_fault(source: &StoreError) -> Fault {
+    match source.kind() {
+        StoreErrorKind::Full => Fault::StorageFull,
+        StoreErrorKind::Denied | StoreErrorKind::Unavailable | StoreErrorKind::Locked => {
+            Fault::Unavailable
+        }
+        StoreErrorKind::AlreadyExists
+        | StoreErrorKind::NotFound
+        | StoreErrorKind::Corrupt
+        | StoreErrorKind::Invalid => Fault::Internal,
+    }
+}
+
+/// What the response needs to know of its request.
+pub(crate) struct Origin<'a> {
+    /// The request's id.
+    pub(crate) id: &'a RequestId,
+    /// The Host the client used.
+    pub(crate) host: &'a str,
+    /// The bucket it named, if any.
+    pub(crate) bucket: Option<&'a str>,
+    /// Whether the answer may have no body.
+    pub(crate) is_head: bool,
+    /// Whether the connection stays open afterwards.
+    pub(crate) keep_alive: bool,
+    /// Time since the request's head.
+    pub(crate) elapsed: Duration,
+}
+
+/// The response of a success.
+pub(crate) fn success(reply: &Reply, origin: &Origin<'_>) -> Response<ReplyBody> {
+    let mut response = skeleton(reply.status, origin);
+    if let Some(location) = &reply.location {
+        response.headers_mut().insert(header::LOCATION, location.clone());
+    }
+    if let Some(json) = &reply.json {
+        response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE_JSON);
+        response.body_mut().data = Some(json.clone());
+    }
+    response
+}
+
+/// The response of a refusal.
+pub(crate) fn failure(error: &Error, origin: &Origin<'_>) -> Response<ReplyBody> {
+    let mut response = skeleton(error.status(), origin);
+    error_headers(response.headers_mut(), error);
+    let body = error.body(origin.id.as_str(), origin.host, origin.bucket);
+    if origin.is_head {
+        let encoded = HeaderValue::try_from(STANDARD.encode(body)).expect("base64 is ASCII");
+        response.headers_mut().insert(HeaderName::from_static("x-oss-err"), encoded);
+    } else {
+        response.body_mut().data = Some(body.into());
+    }
+    response
+}
+
+fn skeleton(status: u16, origin: &Origin<'_>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::default());
+    *response.status_mut() = StatusCode::from_u16(status).expect("the wire's statuses are valid");
+    let server_ms = u64::try_from(origin.elapsed.as_millis()).unwrap_or(u64::MAX);
+    *response.headers_mut() = common_headers(origin.id, SystemTime::now(), server_ms);
+    let connection = if origin.keep_alive { "keep-alive" } else { "close" };
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static(connection));
+    response
+}
+
+/// The bytes of an answer, and the room they take until they are sent.
+#[derive(Default)]
+pub(crate) struct ReplyBody {
+    data: Option<Bytes>,
+    permit: Option<Arc<Permit>>,
+}
+
+impl ReplyBody {
+    /// Bytes of the body.
+    pub(crate) fn len(&self) -> u64 {
+        self.data.as_ref().map_or(0, |data| data.len() as u64)
+    }
+
+    /// Keeps the request's room until the answer is sent.
+    pub(crate) fn hold(&mut self, permit: Option<Arc<Permit>>) {
+        self.permit = permit;
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.get_mut().data.take().map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(id: &RequestId, is_head: bool) -> Origin<'_> {
+        Origin {
+            id,
+            host: "b-1.localhost",
+            bucket: Some("b"),
+            is_head,
+            keep_alive: true,
+            elapsed: Duration::from_millis(7),
+        }
+    }
+
+    #[test]
+    fn an_error_is_json_and_for_head_a_header() {
+        let id = RequestId::from_random([7; 12]);
+        let error = Error::from(Fault::NoSuchBucket);
+        let plain = failure(&error, &origin(&id, false));
+        assert_eq!(plain.status().as_u16(), 404);
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("x-oss-ec", "0015-00000101"),
+            ("x-oss-request-id", "070707070707070707070707"),
+            ("x-oss-server-time", "7"),
+            ("server", "AliyunOSS"),
+            ("connection", "keep-alive"),
+        ] {
+            assert_eq!(plain.headers()[name], value, "{name}");
+        }
+        assert!(plain.headers().contains_key("date") && plain.body().len() > 0);
+        let head = failure(&error, &origin(&id, true));
+        assert_eq!(head.body().len(), 0);
+        let decoded = STANDARD.decode(head.headers()["x-oss-err"].as_bytes()).unwrap();
+        assert!(String::from_utf8(decoded).unwrap().contains("\"Code\":\"NoSuchBucket\""));
+    }
+
+    #[test]
+    fn clients_repeat_what_may_pass_and_nothing_else() {
+        let status = |e: vb_engine::Error| Refusal::from(e).error.status();
+        let store = |kind| vb_engine::Error::Storage(Arc::new(StoreError::new(kind, "x")));
+        assert_eq!(status(vb_engine::Error::Busy), 429);
+        assert_eq!(status(vb_engine::Error::OutcomeUnknown), 503);
+        assert_eq!(status(store(StoreErrorKind::Full)), 503);
+        assert_eq!(status(store(StoreErrorKind::Unavailable)), 503);
+        assert_eq!(status(vb_engine::Error::Conflict), 409);
+        assert_eq!(status(vb_engine::Error::TooLarge { bytes: 2, bytes_max: 1 }), 400);
+    }
+}

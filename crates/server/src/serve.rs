@@ -1,0 +1,242 @@
+//! The life of a request.
+//!
+//! [`Service::answer`] lists it; each line is one call into the room that knows. Clients observe
+//! this order of checks: head, signature, right on the account, bucket name, bucket existence,
+//! body. Nothing of a body is read before the caller is known and room for it was admitted.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, Version, header};
+use hyper::body::Incoming;
+use vb_api::oss::{Domains, Error, Fault, Limits, Operation, Query, Target};
+use vb_engine::Engine;
+use vb_identity::Roots;
+
+use crate::admission::{ANSWER_BYTES, Admission, Budget, Permit};
+use crate::authenticate::Authenticator;
+use crate::authorize::{self, Grant};
+use crate::body::{self, Declared, Pace};
+use crate::config::Config;
+use crate::cpu::Pool;
+use crate::exchange::Exchange;
+use crate::metrics::Metrics;
+use crate::ops::{self, Context, Input};
+use crate::phase::{Phase, Phases};
+use crate::reply::{Refusal, Reply, ReplyBody, failure, success};
+
+/// What every request needs; shared by all connections.
+pub(crate) struct Service {
+    context: Context,
+    authenticator: Authenticator,
+    admission: Admission,
+    domains: Domains,
+    pace: Pace,
+    discard_bytes_max: u64,
+    log_access: bool,
+    metrics: Arc<Metrics>,
+    phases: Phases,
+}
+
+/// A request whose head was found good: what may be done, and room to do it.
+struct Admitted {
+    grant: Grant,
+    declared: Declared,
+    bytes_max: u64,
+    permit: Arc<Permit>,
+}
+
+impl Service {
+    /// A service over an opened engine.
+    pub(crate) fn new(
+        config: &Config,
+        engine: Engine,
+        roots: Roots,
+        metrics: Arc<Metrics>,
+        phases: Phases,
+    ) -> Self {
+        let admission = Admission::new(
+            config.write_budget(),
+            config.query_budget(),
+            config.admission.wait_max,
+            Arc::clone(&metrics),
+        );
+        Self {
+            context: Context::new(engine, limits(config), config, compute_pool(config)),
+            authenticator: Authenticator::new(roots, &config.region),
+            admission,
+            domains: Domains::new(config.domains()),
+            pace: Pace::new(&config.limits),
+            discard_bytes_max: config.limits.put_vectors_bytes_max.0.saturating_mul(2),
+            log_access: config.log.access,
+            metrics,
+            phases,
+        }
+    }
+
+    /// The counters of the process.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Answers one request, whatever happens in it, and accounts for it.
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<ReplyBody> {
+        let mut exchange = Exchange::begin(&request, peer, &self.metrics);
+        let answer = AssertUnwindSafe(self.answer(request, &mut exchange)).catch_unwind().await;
+        let outcome = answer.unwrap_or_else(|_| {
+            self.metrics.panics.inc();
+            Err(Refusal::internal("the request panicked"))
+        });
+        self.conclude(exchange, outcome)
+    }
+
+    /// The life of a request: everything the head decides, then the body, then the operation.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Refusal> {
+        let (head, mut incoming) = request.into_parts();
+        let done = match self.admit(&head, exchange).await {
+            Ok(admitted) => self.perform(&head, &mut incoming, admitted, exchange).await,
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = &done {
+            self.leave_clean(&head.headers, incoming, refusal, exchange).await;
+        }
+        done
+    }
+
+    /// Everything that the head decides, in the order that clients observe.
+    async fn admit(&self, head: &Parts, exchange: &mut Exchange) -> Result<Admitted, Refusal> {
+        let target = Target::parse(&head.uri, &head.headers, &self.domains)?;
+        exchange.addressed(&target);
+        let query = Query::parse(head.uri.query().unwrap_or(""));
+        let operation = Operation::resolve(head.method.as_str(), &query, target.has_bucket())?;
+        exchange.operation = operation.name();
+        let principal = self.authenticator.principal(head, &target, unix_seconds());
+        let principal = principal.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
+        exchange.called_by(&principal);
+        let grant = authorize::coarse(principal, operation, &target)
+            .inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
+        self.check_bucket(&grant).await?;
+        let bytes_max = self.context.limits.body_bytes_max(operation) as u64;
+        let declared = body::declared(&head.method, &head.headers, bytes_max)?;
+        let permit = Arc::new(self.room(operation, declared.bytes(bytes_max)).await?);
+        exchange.permit = Some(Arc::clone(&permit));
+        Ok(Admitted { grant, declared, bytes_max, permit })
+    }
+
+    /// The body and the operation itself.
+    async fn perform(
+        &self,
+        head: &Parts,
+        incoming: &mut Incoming,
+        admitted: Admitted,
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Refusal> {
+        let Admitted { grant, declared, bytes_max, permit } = admitted;
+        let read = body::read(incoming, declared, bytes_max, self.pace).await;
+        exchange.body_read = true;
+        let body = read?;
+        exchange.bytes_in = body.len() as u64;
+        let reply = ops::run(&self.context, Input { head, body }, grant, exchange).await;
+        drop(permit);
+        reply
+    }
+
+    /// Every bucket-scoped operation but its creation needs the bucket to be there.
+    async fn check_bucket(&self, grant: &Grant) -> Result<(), Refusal> {
+        match grant.bucket_id() {
+            Some(bucket) if grant.operation() != Operation::PutVectorBucket => {
+                self.context.engine.bucket_cached(&bucket).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn room(&self, operation: Operation, body_bytes: u64) -> Result<Permit, Error> {
+        let (budget, bytes) = match operation {
+            Operation::PutVectors | Operation::DeleteVectors => (Budget::Write, body_bytes),
+            _ => (Budget::Query, body_bytes + ANSWER_BYTES),
+        };
+        let room = self.admission.admit(budget, bytes).await;
+        room.map_err(|_| Error::new(Fault::Unavailable))
+    }
+
+    /// Leaves the connection usable, or says that it is not: reads and forgets what is left of a
+    /// refused request's body. A client that asked first (`Expect`) has not sent it, and one that
+    /// was too slow gets no second chance.
+    async fn leave_clean(
+        &self,
+        headers: &HeaderMap,
+        incoming: Incoming,
+        refusal: &Refusal,
+        exchange: &mut Exchange,
+    ) {
+        let asked_first = headers.contains_key(header::EXPECT) && !exchange.body_read;
+        let broken = matches!(refusal.error.fault(), Fault::BodyTimeout | Fault::BodyIncomplete);
+        let clean = !asked_first
+            && !broken
+            && body::discard(incoming, self.discard_bytes_max, self.pace).await;
+        exchange.keep_alive &= clean;
+    }
+
+    /// The response, its log line and its counts.
+    fn conclude(
+        &self,
+        mut exchange: Exchange,
+        outcome: Result<Reply, Refusal>,
+    ) -> Response<ReplyBody> {
+        exchange.keep_alive &= self.phases.now() < Phase::Draining;
+        let origin = exchange.origin();
+        let mut response = match &outcome {
+            Ok(reply) => success(reply, &origin),
+            Err(refusal) => failure(&refusal.error, &origin),
+        };
+        let bytes_out = response.body().len();
+        exchange.account(&self.metrics, outcome.as_ref().err(), &response, self.log_access);
+        response.body_mut().hold(exchange.permit.take().filter(|_| bytes_out > 0));
+        response
+    }
+}
+
+/// Seconds since 1970 by the machine's clock.
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        buckets_max: config.quotas.buckets_max as usize,
+        indexes_max: config.quotas.indexes_max as usize,
+        top_k_max: config.quotas.top_k_max as usize,
+        put_body_bytes_max: config.limits.put_vectors_bytes_max.usize(),
+        body_bytes_max: config.limits.body_bytes_max.usize(),
+        ..Limits::default()
+    }
+}
+
+fn compute_pool(config: &Config) -> Pool {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Pool::new(config.threads.map_or(cpus, |threads| threads as usize))
+}
+
+/// Whether the client wants the connection kept after this request.
+pub(crate) fn wants_keep_alive(version: Version, headers: &HeaderMap) -> bool {
+    let says = |word: &str| {
+        let values = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
+        values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
+    };
+    if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+}
