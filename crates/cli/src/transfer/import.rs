@@ -279,7 +279,7 @@ fn transfer(
         for event in event_out {
             match event {
                 Event::Settled { range, consumed, settled } => {
-                    ledger.note(range, consumed, &settled)
+                    ledger.note(range, consumed, &settled);
                 }
                 Event::Failed(failure) => {
                     stop.store(true, Ordering::Relaxed);
@@ -374,10 +374,10 @@ impl<'a> Ledger<'a> {
         self.summary.bad += 1;
         match self.summary.bad {
             ..=BAD_ROWS_SHOWN => {
-                self.progress.say(&format!("row {} left out: {}", bad.number, bad.reason))
+                self.progress.say(&format!("row {} left out: {}", bad.number, bad.reason));
             }
             n if n == BAD_ROWS_SHOWN + 1 => {
-                self.progress.say("further bad rows are counted and not shown")
+                self.progress.say("further bad rows are counted and not shown");
             }
             _ => {}
         }

@@ -64,7 +64,7 @@ impl Row {
                 let metadata = record.metadata.map(RawValue::get);
                 // The numbers go on as they are written, so no digit is lost here.
                 Ok(write(out, record.key.into_owned(), metadata, |out| {
-                    out.extend(record.text.as_bytes())
+                    out.extend(record.text.as_bytes());
                 }))
             }
             Content::Array { vector, key, metadata } => {
@@ -150,7 +150,7 @@ fn parse_line(line: &[u8]) -> Result<Record<'_>, String> {
         (Some(_), Some(_)) => return Err("it has both data and vector".to_owned()),
     };
     let numbers = serde_json::from_str(vector.get())
-        .map_err(|_| "the vector is not an array of numbers".to_owned())?;
+        .map_err(|_| "the vector is not an array of numbers that float32 can hold".to_owned())?;
     let metadata = parsed.metadata.filter(|metadata| metadata.get() != "null");
     if metadata.is_some_and(|metadata| !metadata.get().starts_with('{')) {
         return Err("the metadata is not an object".to_owned());
@@ -183,7 +183,7 @@ fn check(key: &str, vector: &[f32], index: &Index) -> Result<(), String> {
         ));
     }
     if !vector.iter().all(|number| number.is_finite()) {
-        return Err("the vector holds a number that float32 cannot".to_owned());
+        return Err("the vector holds a NaN or an infinity".to_owned());
     }
     if index.is_cosine() && vector.iter().all(|number| *number == 0.0) {
         return Err(
@@ -280,7 +280,7 @@ mod tests {
     fn bad_rows_are_named() {
         for (text, reason) in [
             (r#"{"key":"k","vector":[1]}"#, "has 1 numbers; the index has 2"),
-            (r#"{"key":"k","vector":[1,1e39]}"#, "float32 cannot"),
+            (r#"{"key":"k","vector":[1,1e39]}"#, "that float32 can hold"),
             (r#"{"key":"k","vector":[1,1e999]}"#, "not an array of numbers"),
             (r#"{"key":"k","vector":[1,NaN]}"#, "not a record"),
             (r#"{"key":"k","vector":[1,null]}"#, "not an array of numbers"),
@@ -298,7 +298,9 @@ mod tests {
             assert!(error.contains(reason), "{text}: {error}");
         }
         assert!(
-            array(&[1.0, f32::NAN], Key::Number(0), None).unwrap_err().contains("float32 cannot")
+            array(&[1.0, f32::NAN], Key::Number(0), None)
+                .unwrap_err()
+                .contains("a NaN or an infinity")
         );
         assert!(array(&[1.0, 2.0], Key::Plain(vec![0xff]), None).unwrap_err().contains("UTF-8"));
         assert!(

@@ -42,14 +42,17 @@ pub(super) struct Source {
 
 enum Kind {
     Lines(Lines),
-    Array {
-        header: Header,
-        numbers: Lines,
-        buffer: Vec<u8>,
-        keys: Option<Lines>,
-        keys_are_json: bool,
-        metadata: Option<Lines>,
-    },
+    Array(Box<Array>),
+}
+
+/// An array and the files beside it, walked in step.
+struct Array {
+    header: Header,
+    numbers: Lines,
+    buffer: Vec<u8>,
+    keys: Option<Lines>,
+    keys_are_json: bool,
+    metadata: Option<Lines>,
 }
 
 impl Source {
@@ -96,22 +99,10 @@ impl Source {
                 self.consumed = lines.offset;
                 content
             }
-            Kind::Array { header, .. } if ordinal == header.rows => return Ok(None),
-            Kind::Array { header, numbers, buffer, keys, keys_are_json, metadata } => {
-                numbers.read_exact(buffer)?;
+            Kind::Array(array) if ordinal == array.header.rows => return Ok(None),
+            Kind::Array(array) => {
                 self.consumed += 1;
-                let key = keys.as_mut().map(|keys| keys.required(ordinal)).transpose()?;
-                let metadata =
-                    metadata.as_mut().map(|lines| lines.required(ordinal)).transpose()?;
-                (!skip(ordinal)).then(|| Content::Array {
-                    vector: npy::decode_row(header.element, buffer),
-                    key: match key {
-                        None => Key::Number(ordinal),
-                        Some(line) if *keys_are_json => Key::Json(line.to_vec()),
-                        Some(line) => Key::Plain(line.to_vec()),
-                    },
-                    metadata: metadata.map(<[u8]>::to_vec),
-                })
+                array.next(ordinal, !skip(ordinal))?
             }
         };
         self.position += 1;
@@ -122,25 +113,42 @@ impl Source {
 fn open_array(input: &Input) -> Result<(Kind, u64), Failure> {
     let mut numbers = Lines::open(&input.vectors)?;
     let header = Header::read(&mut numbers.reader).map_err(|why| numbers.wrong(&why))?;
-    let bytes = numbers.bytes()?;
-    if bytes != header.file_bytes() {
-        let expected = header.file_bytes();
-        return Err(numbers.wrong(&format!(
+    let (bytes, expected) = (numbers.bytes()?, header.file_bytes());
+    if bytes != expected {
+        let why = format!(
             "has {bytes} bytes, but its header describes {expected}: is it still being written?"
-        )));
+        );
+        return Err(numbers.wrong(&why));
     }
-    let beside = |path: &Option<PathBuf>| {
-        path.as_deref().map(|path| Lines::with_count(path, header.rows)).transpose()
-    };
-    let kind = Kind::Array {
+    let beside =
+        |path: Option<&Path>| path.map(|path| Lines::with_count(path, header.rows)).transpose();
+    let array = Array {
         header,
         numbers,
         buffer: vec![0; header.row_bytes()],
-        keys: beside(&input.keys)?,
+        keys: beside(input.keys.as_deref())?,
         keys_are_json: input.keys.as_deref().is_some_and(holds_json),
-        metadata: beside(&input.metadata)?,
+        metadata: beside(input.metadata.as_deref())?,
     };
-    Ok((kind, header.rows))
+    Ok((Kind::Array(Box::new(array)), header.rows))
+}
+
+impl Array {
+    /// Reads row `ordinal`, which is the next one; its content only if it is wanted.
+    fn next(&mut self, ordinal: u64, wanted: bool) -> Result<Option<Content>, Failure> {
+        self.numbers.read_exact(&mut self.buffer)?;
+        let key = self.keys.as_mut().map(|keys| keys.required(ordinal)).transpose()?;
+        let metadata = self.metadata.as_mut().map(|lines| lines.required(ordinal)).transpose()?;
+        Ok(wanted.then(|| Content::Array {
+            vector: npy::decode_row(self.header.element, &self.buffer),
+            key: match key {
+                None => Key::Number(ordinal),
+                Some(line) if self.keys_are_json => Key::Json(line.to_vec()),
+                Some(line) => Key::Plain(line.to_vec()),
+            },
+            metadata: metadata.map(<[u8]>::to_vec),
+        }))
+    }
 }
 
 /// A file read a line at a time, without its newlines.

@@ -15,7 +15,7 @@ const COUNT: u64 = 25;
 fn record(number: u64) -> serde_json::Value {
     let mut record =
         serde_json::json!({"key": format!("k\n{number}"), "data": {"float32": [number, 0.1]}});
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         record["metadata"] = serde_json::json!({"n": number});
     }
     record

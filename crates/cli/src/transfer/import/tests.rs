@@ -9,6 +9,7 @@ use clap::Command;
 use super::{Options, Summary, command, import};
 use crate::failure::Failure;
 use crate::stub::{Reply, Request, Stub, client};
+use crate::transfer::npy;
 
 /// A service with one index, which keeps records by key.
 #[derive(Clone, Default)]
@@ -199,9 +200,9 @@ fn arrays_arrive_with_keys_and_metadata() {
     let (input, keys, metadata) =
         (folder.path().join("a.npy"), folder.path().join("k.txt"), folder.path().join("m.jsonl"));
     let mut bytes = Vec::new();
-    super::super::npy::write_header(&mut bytes, 700, 2).unwrap();
+    npy::write_header(&mut bytes, 700, 2).unwrap();
     (0u16..700).for_each(|n| {
-        super::super::npy::write_row(&mut bytes, &[f32::from(n) / 3.0, 1.0]).unwrap()
+        npy::write_row(&mut bytes, &[f32::from(n) / 3.0, 1.0]).unwrap();
     });
     std::fs::write(&input, bytes).unwrap();
     std::fs::write(&keys, (0..700).map(|n| format!("word \"{n}\"\n")).collect::<String>()).unwrap();
