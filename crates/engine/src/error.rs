@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use vb_commit::StoreError;
+use vb_commit::{StoreError, StoreErrorKind};
 
 /// Why an engine call failed. Cheap to clone: one failed commit answers every waiting batch.
 #[derive(Clone, Debug)]
@@ -86,6 +86,25 @@ impl std::error::Error for Error {
         match self {
             Self::Storage(source) => Some(source.as_ref()),
             _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Full => Self::StorageFull,
+            StoreErrorKind::Corrupt => Self::Corrupt {
+                path: error.path().to_owned(),
+                offset: 0,
+                reason: error.to_string(),
+            },
+            StoreErrorKind::AlreadyExists
+            | StoreErrorKind::NotFound
+            | StoreErrorKind::Denied
+            | StoreErrorKind::Locked
+            | StoreErrorKind::Unavailable
+            | StoreErrorKind::Invalid => Self::Storage(Arc::new(error)),
         }
     }
 }

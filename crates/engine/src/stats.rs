@@ -1,5 +1,8 @@
 //! Counters and gauges for metrics.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 /// What an engine has done and holds. Counters only grow while the process lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -43,12 +46,79 @@ pub struct Stats {
     pub queries: u64,
     /// Time spent in queries, microseconds.
     pub query_micros: u64,
-    /// Vectors whose distance was computed.
+    /// Vectors that queries went over.
     pub rows_scanned: u64,
     /// Requests to the store.
     pub store_requests: u64,
+    /// Requests to the store that failed.
+    pub store_failures: u64,
     /// Bytes read from the store.
     pub store_bytes_read: u64,
     /// Bytes written to the store.
     pub store_bytes_written: u64,
+}
+
+/// The counters while they are being counted.
+#[derive(Debug, Default)]
+pub(crate) struct Meters {
+    pub(crate) opens: Meter,
+    pub(crate) flushes: Meter,
+    pub(crate) flushes_failed: Meter,
+    pub(crate) segment_bytes_written: Meter,
+    pub(crate) commits: Meter,
+    pub(crate) batches: Meter,
+    pub(crate) commit_micros: Meter,
+    pub(crate) puts: Meter,
+    pub(crate) deletes: Meter,
+    pub(crate) writes_refused: Meter,
+    pub(crate) write_delay_micros: Meter,
+    pub(crate) gets: Meter,
+    pub(crate) lists: Meter,
+    pub(crate) queries: Meter,
+    pub(crate) query_micros: Meter,
+    pub(crate) rows_scanned: Meter,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub(crate) struct Meter(AtomicU64);
+
+impl Meter {
+    pub(crate) fn add(&self, amount: usize) {
+        self.0.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_time(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Meters {
+    /// The counters; gauges are zero.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            opens: self.opens.get(),
+            flushes: self.flushes.get(),
+            flushes_failed: self.flushes_failed.get(),
+            segment_bytes_written: self.segment_bytes_written.get(),
+            commits: self.commits.get(),
+            batches: self.batches.get(),
+            commit_micros: self.commit_micros.get(),
+            puts: self.puts.get(),
+            deletes: self.deletes.get(),
+            writes_refused: self.writes_refused.get(),
+            write_delay_micros: self.write_delay_micros.get(),
+            gets: self.gets.get(),
+            lists: self.lists.get(),
+            queries: self.queries.get(),
+            query_micros: self.query_micros.get(),
+            rows_scanned: self.rows_scanned.get(),
+            ..Stats::default()
+        }
+    }
 }

@@ -1,0 +1,55 @@
+//! What every part of one engine shares.
+
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use vb_commit::{Store, WriterId};
+use vb_kernel::Kernels;
+
+use crate::options::Options;
+use crate::pool::Pool;
+use crate::stats::Meters;
+
+/// The surroundings of one engine.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) options: Options,
+    pub(crate) pool: Pool,
+    pub(crate) kernels: Kernels,
+    /// This engine as a writer of logs.
+    pub(crate) writer: WriterId,
+    pub(crate) meters: Meters,
+    /// Tells the driver that there may be something to do before its next round.
+    pub(crate) wake: Notify,
+    started: Instant,
+}
+
+impl Context {
+    pub(crate) fn new(store: Store, options: Options, kernels: Kernels) -> Self {
+        Self {
+            store,
+            pool: Pool::new(options.threads),
+            kernels,
+            writer: WriterId(options.random.id()),
+            meters: Meters::default(),
+            wake: Notify::new(),
+            started: Instant::now(),
+            options,
+        }
+    }
+
+    /// Time since the engine was opened, by the runtime's clock.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn random(&self) -> u128 {
+        self.options.random.id()
+    }
+
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.options.clock.unix_ms()
+    }
+}

@@ -1,0 +1,279 @@
+//! Chunks: the memtable's records, by column, in arrival order.
+//!
+//! A chunk only grows, and only while it is the last of its memtable; readers hold an older copy of
+//! it meanwhile. What changes afterwards is which of its rows are dead, kept apart in
+//! [`ChunkView`], so that overwriting a record copies some bits and never any vectors.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use roaring::RoaringBitmap;
+use vb_kernel::Kernels;
+use vb_search::{Attributes, DocId, Docs, Metric, Rows, Schema, key_hash, row_norm};
+
+use super::event::{FieldRows, PutRows};
+
+/// A chunk takes no further rows at this many bytes of vectors: what one small put copies at most.
+const VECTOR_BYTES_FULL: usize = 256 << 10;
+/// The same for records without vectors.
+const ROWS_FULL: usize = 2048;
+/// What a record costs beside its bytes: handles, hash, map entry.
+const ROW_OVERHEAD: usize = 160;
+
+/// Some records by column; row numbers are the document ids of the memtable's scans.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    keys: Vec<Bytes>,
+    hashes: Vec<u64>,
+    metadata: Vec<Option<Bytes>>,
+    attributes: Vec<Arc<Attributes>>,
+    fields: Vec<Column>,
+}
+
+/// One vector field.
+#[derive(Clone, Debug)]
+struct Column {
+    dimension: usize,
+    /// Row-major.
+    values: Vec<f32>,
+    /// One per stored vector for cosine, else empty.
+    norms: Vec<f32>,
+    /// The row of each stored vector, once a row lacks the field; `None`: every row has it.
+    rows: Option<Vec<DocId>>,
+}
+
+/// A chunk and which of its rows are dead (overwritten or deleted).
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkView {
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) dead: Arc<RoaringBitmap>,
+}
+
+/// The rows of a put, made ready to be copied into chunks: its small values no longer share the
+/// log slot's memory, its keys are hashed.
+pub(crate) struct Incoming {
+    pub(crate) keys: Vec<Bytes>,
+    pub(crate) hashes: Vec<u64>,
+    metadata: Vec<Option<Bytes>>,
+    attributes: Vec<Arc<Attributes>>,
+    fields: Vec<FieldRows>,
+    /// Per field: how many vectors were copied so far.
+    copied: Vec<usize>,
+}
+
+impl Incoming {
+    pub(crate) fn new(rows: PutRows) -> Self {
+        let hashes = rows.keys.iter().map(|key| key_hash(key)).collect();
+        Self {
+            keys: gather(rows.keys),
+            hashes,
+            metadata: gather_some(rows.metadata),
+            attributes: share(rows.attributes),
+            copied: vec![0; rows.fields.len()],
+            fields: rows.fields,
+        }
+    }
+}
+
+/// Copies byte strings into one buffer and slices it.
+pub(crate) fn gather(parts: Vec<Bytes>) -> Vec<Bytes> {
+    let mut buffer = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+    for part in &parts {
+        buffer.extend_from_slice(part);
+    }
+    let mut buffer = buffer.freeze();
+    parts.iter().map(|part| buffer.split_to(part.len())).collect()
+}
+
+fn gather_some(parts: Vec<Option<Bytes>>) -> Vec<Option<Bytes>> {
+    let some: Vec<Bytes> = parts.iter().flatten().cloned().collect();
+    let mut gathered = gather(some).into_iter();
+    parts.into_iter().map(|part| part.and_then(|_| gathered.next())).collect()
+}
+
+fn share(attributes: Vec<Attributes>) -> Vec<Arc<Attributes>> {
+    let empty = Arc::new(Attributes::default());
+    let shared = |attributes: Attributes| {
+        let any = attributes.iter().next().is_some();
+        if any { Arc::new(attributes) } else { Arc::clone(&empty) }
+    };
+    attributes.into_iter().map(shared).collect()
+}
+
+impl Chunk {
+    fn new(schema: &Schema) -> Self {
+        let column = |field: &vb_search::VectorField| Column {
+            dimension: field.dimension as usize,
+            values: Vec::new(),
+            norms: Vec::new(),
+            rows: None,
+        };
+        Self {
+            keys: Vec::new(),
+            hashes: Vec::new(),
+            metadata: Vec::new(),
+            attributes: Vec::new(),
+            fields: schema.vector_fields.iter().map(column).collect(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn key(&self, row: DocId) -> &Bytes {
+        &self.keys[row as usize]
+    }
+
+    pub(crate) fn hash(&self, row: DocId) -> u64 {
+        self.hashes[row as usize]
+    }
+
+    pub(crate) fn hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    pub(crate) fn metadata(&self, row: DocId) -> Option<&Bytes> {
+        self.metadata[row as usize].as_ref()
+    }
+
+    pub(crate) fn attributes(&self, row: DocId) -> &Attributes {
+        &self.attributes[row as usize]
+    }
+
+    /// The row's vector of a field, if it has one.
+    pub(crate) fn vector(&self, field: usize, row: DocId) -> Option<&[f32]> {
+        let column = &self.fields[field];
+        let at = match &column.rows {
+            None => row as usize,
+            Some(rows) => rows.binary_search(&row).ok()?,
+        };
+        Some(&column.values[at * column.dimension..(at + 1) * column.dimension])
+    }
+
+    /// How many vectors a field has.
+    pub(crate) fn vector_count(&self, field: usize) -> usize {
+        let column = &self.fields[field];
+        column.rows.as_ref().map_or(self.len(), Vec::len)
+    }
+
+    /// A range of a field's vectors, for a scan.
+    pub(crate) fn rows(&self, field: usize, range: Range<usize>) -> Rows<'_> {
+        let column = &self.fields[field];
+        Rows {
+            values: &column.values[range.start * column.dimension..range.end * column.dimension],
+            norms: (!column.norms.is_empty()).then(|| &column.norms[range.clone()]),
+            docs: match &column.rows {
+                None => Docs::Sequence { start: doc_id(range.start), len: range.len() },
+                Some(rows) => Docs::Ids(&rows[range]),
+            },
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.fields.iter().map(|column| column.values.len() * 4).sum();
+        bytes >= VECTOR_BYTES_FULL || self.len() >= ROWS_FULL
+    }
+
+    /// Copies one incoming record; returns the bytes it takes.
+    fn push(&mut self, schema: &Schema, kernels: Kernels, from: &mut Incoming, at: usize) -> usize {
+        let row = doc_id(self.len());
+        let mut bytes = ROW_OVERHEAD + from.keys[at].len();
+        bytes += from.metadata[at].as_ref().map_or(0, Bytes::len) * 2;
+        for (number, column) in self.fields.iter_mut().enumerate() {
+            let rows = &from.fields[number];
+            if !rows.has(at) {
+                column.skip(row);
+                continue;
+            }
+            let start = from.copied[number] * rows.row_bytes();
+            let metric = schema.vector_fields[number].metric;
+            column.push(kernels, metric, row, &rows.values[start..start + rows.row_bytes()]);
+            from.copied[number] += 1;
+            bytes += rows.row_bytes();
+        }
+        self.keys.push(from.keys[at].clone());
+        self.hashes.push(from.hashes[at]);
+        self.metadata.push(from.metadata[at].take());
+        self.attributes.push(Arc::clone(&from.attributes[at]));
+        bytes
+    }
+}
+
+impl Column {
+    /// The row lacks the field: from now on rows are named.
+    fn skip(&mut self, row: DocId) {
+        self.rows.get_or_insert_with(|| (0..row).collect());
+    }
+
+    fn push(&mut self, kernels: Kernels, metric: Metric, row: DocId, bytes: &[u8]) {
+        let (values, _) = bytes.as_chunks::<4>();
+        let start = self.values.len();
+        self.values.extend(values.iter().map(|value| f32::from_le_bytes(*value)));
+        if metric == Metric::Cosine {
+            self.norms.push(row_norm(kernels, &self.values[start..]));
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.push(row);
+        }
+    }
+}
+
+impl ChunkView {
+    pub(crate) fn is_dead(&self, row: DocId) -> bool {
+        self.dead.contains(row)
+    }
+
+    /// Marks a row dead; false if it was already.
+    pub(crate) fn kill(&mut self, row: DocId) -> bool {
+        !self.dead.contains(row) && Arc::make_mut(&mut self.dead).insert(row)
+    }
+
+    pub(crate) fn live_rows(&self) -> impl Iterator<Item = DocId> {
+        (0..doc_id(self.chunk.len())).filter(|row| !self.is_dead(*row))
+    }
+}
+
+/// Appends every incoming record, opening new chunks as they fill. Returns where each went, in
+/// order, and the bytes they take.
+pub(crate) fn append(
+    chunks: &mut Vec<ChunkView>,
+    schema: &Schema,
+    kernels: Kernels,
+    incoming: &mut Incoming,
+) -> (Vec<Place>, usize) {
+    let mut bytes = 0;
+    let mut places = Vec::with_capacity(incoming.keys.len());
+    let mut at = 0;
+    while at < incoming.keys.len() {
+        if chunks.last().is_none_or(|last| last.chunk.is_full()) {
+            chunks.push(ChunkView { chunk: Arc::new(Chunk::new(schema)), dead: Arc::default() });
+        }
+        let number = u32::try_from(chunks.len() - 1).expect("a memtable is far below 2^32 chunks");
+        let last = chunks.last_mut().expect("a chunk was just made sure of");
+        let chunk = Arc::make_mut(&mut last.chunk);
+        while at < incoming.keys.len() && !chunk.is_full() {
+            places.push(Place { chunk: number, row: doc_id(chunk.len()) });
+            bytes += chunk.push(schema, kernels, incoming, at);
+            at += 1;
+        }
+    }
+    (places, bytes)
+}
+
+/// Where a record stands in a memtable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) chunk: u32,
+    pub(crate) row: DocId,
+}
+
+/// What a delete of a key costs until it is folded.
+pub(crate) fn delete_bytes(key: &[u8]) -> usize {
+    key.len() + 64
+}
+
+fn doc_id(row: usize) -> DocId {
+    DocId::try_from(row).expect("a chunk is far below 2^32 rows")
+}

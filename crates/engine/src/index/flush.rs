@@ -1,0 +1,270 @@
+//! Folding a frozen memtable into a segment and a manifest body.
+//!
+//! A flush starts from what the log says below one floor ([`Flush`]). On the CPU pool its live
+//! records become a segment ([`build`]); the objects are written; then the index's writer task
+//! commits the manifest, or finds that another manifest came first and discards the flush.
+//!
+//! Segments without a live document are left out of the new manifest.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use vb_commit::Store;
+use vb_kernel::Kernels;
+use vb_search::{RowRef, Schema, Segment, SegmentBuilder, StoredSection};
+
+use super::body::{
+    BITMAP_INLINE_MAX, BitmapObject, Body, Counters, DeletedBitmap, SegmentEntry, SegmentMeta,
+    encode_bitmap, lay_out, segment_header,
+};
+use super::chunk::ChunkView;
+use super::tables::Frozen;
+use super::view::SegmentView;
+use crate::context::Context;
+use crate::error::Error;
+use crate::paths;
+use crate::records::IndexId;
+
+/// A flush to be carried out.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    pub(crate) id: IndexId,
+    pub(crate) schema: Arc<Schema>,
+    /// Number of the manifest the flush started from, its floor and its counters.
+    pub(crate) base: u64,
+    pub(crate) from: u64,
+    pub(crate) counters: Counters,
+    /// Slots below this are in `frozen`.
+    pub(crate) floor: u64,
+    pub(crate) frozen: Frozen,
+}
+
+/// A flush whose objects are written.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    pub(crate) body: Body,
+    /// The new segment, unless no record was left to write.
+    pub(crate) segment: Option<SegmentView>,
+    /// Names of segments that the new manifest leaves out.
+    pub(crate) emptied: Vec<u128>,
+    /// How each kept segment's deletions are folded, by name.
+    pub(crate) folded: Vec<(u128, (u64, DeletedBitmap))>,
+    /// Objects that only the new manifest names: garbage if it does not come about.
+    pub(crate) written: Vec<String>,
+    /// Objects that only older manifests name: garbage once it has.
+    pub(crate) replaced: Vec<String>,
+    /// Bytes of the segment object.
+    pub(crate) bytes: usize,
+}
+
+/// A segment object in memory.
+struct Built {
+    object: Bytes,
+    meta: SegmentMeta,
+    segment: Segment,
+}
+
+/// Builds the segment and writes all objects of the flush. On failure what was written is removed
+/// as far as the store lets us.
+pub(crate) async fn run(context: &Context, flush: Arc<Flush>) -> Result<Flushed, Error> {
+    let name = context.random();
+    let (job, kernels) = (Arc::clone(&flush), context.kernels);
+    let built = context.pool.run(move || build(&job.schema, kernels, &job.frozen.chunks, name));
+    let mut flushed = plan_body(&flush, built.await?);
+    let outcome = write_objects(context, &flush, &mut flushed).await;
+    match outcome {
+        Ok(()) => Ok(flushed.done),
+        Err(error) => {
+            discard(&context.store, flushed.done.written).await;
+            Err(error)
+        }
+    }
+}
+
+/// Removes objects that no manifest names; failing costs space only.
+pub(crate) async fn discard(store: &Store, paths: Vec<String>) {
+    if let Err(error) = store.delete_all(&paths).await {
+        tracing::warn!(%error, "could not remove objects that are no longer needed");
+    }
+}
+
+/// A flush whose objects still have to be written.
+struct Planned {
+    done: Flushed,
+    segment_object: Option<(u128, Bytes)>,
+    bitmap_objects: Vec<(u128, Vec<u8>)>,
+}
+
+async fn write_objects(
+    context: &Context,
+    flush: &Flush,
+    planned: &mut Planned,
+) -> Result<(), Error> {
+    for (number, bytes) in std::mem::take(&mut planned.bitmap_objects) {
+        let name = context.random();
+        let path = paths::bitmap(flush.id, name);
+        planned.done.written.push(path.clone());
+        planned.done.name_bitmap(number, name);
+        context.store.put(&path, bytes.into()).await?;
+    }
+    if let Some((name, object)) = planned.segment_object.take() {
+        let path = paths::segment(flush.id, name);
+        planned.done.written.push(path.clone());
+        context.store.put(&path, object).await?;
+    }
+    Ok(())
+}
+
+impl Flushed {
+    /// Gives the bitmap of the segment called `segment` its object name.
+    fn name_bitmap(&mut self, segment: u128, name: u128) {
+        let entry = self.body.segments.iter_mut().find(|entry| entry.meta.name == segment);
+        let folded = self.folded.iter_mut().find(|(of, _)| *of == segment);
+        let both = [entry.map(|entry| &mut entry.deleted), folded.map(|(_, (_, bitmap))| bitmap)];
+        for bitmap in both.into_iter().flatten() {
+            if let DeletedBitmap::Object(object) = bitmap {
+                object.name = name;
+            }
+        }
+    }
+}
+
+/// Live records of the chunks, sorted by (hash, key), as a segment; `None` if there are none.
+fn build(
+    schema: &Schema,
+    kernels: Kernels,
+    chunks: &[ChunkView],
+    name: u128,
+) -> Result<Option<Built>, Error> {
+    let rows = sorted_rows(chunks);
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Ok(None);
+    };
+    let hashes = (first.0, last.0);
+    let mut builder = SegmentBuilder::new(schema, kernels);
+    let mut vectors = Vec::with_capacity(schema.vector_fields.len());
+    for (_, view, row) in &rows {
+        let chunk = &view.chunk;
+        vectors.clear();
+        vectors.extend((0..schema.vector_fields.len()).map(|field| chunk.vector(field, *row)));
+        builder.push(RowRef {
+            key: chunk.key(*row),
+            vectors: &vectors,
+            metadata: chunk.metadata(*row).map(AsRef::as_ref),
+            attributes: chunk.attributes(*row),
+        });
+    }
+    let built = builder.finish();
+    let mut object = segment_header(built.docs);
+    let sections = lay_out(built.sections, &mut object);
+    let object = Bytes::from(object);
+    let meta =
+        SegmentMeta { name, length: object.len() as u64, docs: built.docs, hashes, sections };
+    let segment = open_built(schema, &meta, &object)?;
+    Ok(Some(Built { object, meta, segment }))
+}
+
+/// Reads the segment back out of its own object: what is about to be written can be opened.
+fn open_built(schema: &Schema, meta: &SegmentMeta, object: &Bytes) -> Result<Segment, Error> {
+    let section = |entry: &super::body::SectionEntry| {
+        let start = usize::try_from(entry.offset).expect("the object is in memory");
+        let end = start + usize::try_from(entry.length).expect("the object is in memory");
+        (entry.kind, entry.field, object.slice(start..end))
+    };
+    let sections: Vec<StoredSection> = meta.sections.iter().map(section).collect();
+    Segment::open(schema, meta.docs, &sections).map_err(|corrupt| Error::Corrupt {
+        path: "a segment that was just built".to_owned(),
+        offset: 0,
+        reason: corrupt.to_string(),
+    })
+}
+
+fn sorted_rows(chunks: &[ChunkView]) -> Vec<(u64, &ChunkView, u32)> {
+    let rows_of = |view| ChunkView::live_rows(view).map(move |row| (view.chunk.hash(row), view, row));
+    let mut rows: Vec<(u64, &ChunkView, u32)> = chunks.iter().flat_map(rows_of).collect();
+    rows.sort_unstable_by(|a, b| {
+        a.0.cmp(&b.0).then_with(|| a.1.chunk.key(a.2).cmp(b.1.chunk.key(b.2)))
+    });
+    rows
+}
+
+/// The new body, and what has to be written for it.
+fn plan_body(flush: &Flush, built: Option<Built>) -> Planned {
+    let mut planned = Planned {
+        done: Flushed {
+            body: Body::empty(flush.schema.as_ref().clone()),
+            segment: None,
+            emptied: Vec::new(),
+            folded: Vec::new(),
+            written: Vec::new(),
+            replaced: Vec::new(),
+            bytes: 0,
+        },
+        segment_object: None,
+        bitmap_objects: Vec::new(),
+    };
+    for view in &flush.frozen.segments {
+        plan_old(flush.id, view, &mut planned);
+    }
+    if let Some(built) = built {
+        plan_new(built, &mut planned);
+    }
+    planned.done.body.counters = counters(flush, &planned.done);
+    planned
+}
+
+fn plan_old(id: IndexId, view: &SegmentView, planned: &mut Planned) {
+    let name = view.meta.name;
+    let bits = view.deleted.len();
+    let unchanged = bits == view.folded.0;
+    if let (DeletedBitmap::Object(object), false) = (&view.folded.1, unchanged && view.live() > 0) {
+        planned.done.replaced.push(paths::bitmap(id, object.name));
+    }
+    if view.live() == 0 {
+        planned.done.emptied.push(name);
+        planned.done.replaced.push(paths::segment(id, name));
+        return;
+    }
+    let deleted =
+        if unchanged { view.folded.1.clone() } else { fold_bitmap(view, planned) };
+    planned.done.folded.push((name, (bits, deleted.clone())));
+    planned.done.body.segments.push(SegmentEntry { meta: view.meta.as_ref().clone(), deleted });
+}
+
+/// Small bitmaps go into the body, large ones become an object (named when it is written).
+fn fold_bitmap(view: &SegmentView, planned: &mut Planned) -> DeletedBitmap {
+    let bytes = encode_bitmap(&view.deleted);
+    if bytes.len() <= BITMAP_INLINE_MAX {
+        return DeletedBitmap::Inline(bytes.into());
+    }
+    let crc = vb_search::checksum(&bytes);
+    let object = BitmapObject { name: 0, length: bytes.len() as u64, crc };
+    planned.bitmap_objects.push((view.meta.name, bytes));
+    DeletedBitmap::Object(object)
+}
+
+fn plan_new(built: Built, planned: &mut Planned) {
+    let Built { object, meta, segment } = built;
+    planned.done.bytes = object.len();
+    planned.segment_object = Some((meta.name, object));
+    let entry = SegmentEntry { meta: meta.clone(), deleted: DeletedBitmap::None };
+    planned.done.body.segments.push(entry);
+    planned.done.segment = Some(SegmentView {
+        meta: Arc::new(meta),
+        segment,
+        deleted: Arc::default(),
+        folded: (0, DeletedBitmap::None),
+    });
+}
+
+fn counters(flush: &Flush, done: &Flushed) -> Counters {
+    let docs = done.body.segments.iter().map(|entry| u64::from(entry.meta.docs)).sum();
+    let deleted = done.folded.iter().map(|(_, (bits, _))| bits).sum();
+    Counters {
+        live: docs - deleted,
+        docs,
+        deleted,
+        puts: flush.counters.puts + flush.frozen.puts,
+        deletes: flush.counters.deletes + flush.frozen.deletes,
+    }
+}

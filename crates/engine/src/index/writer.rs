@@ -1,0 +1,485 @@
+//! The one task that writes an index: owner of its log and its tables.
+//!
+//! It takes whatever waits in the inbox, commits all puts and deletes among it as one group,
+//! applies the log's events in order, publishes, and only then answers. So an answer means durable
+//! and visible, and while one create is under way the next group gathers.
+//!
+//! A task that cannot go on (its log was dropped, an object is corrupt) answers with the error and
+//! ends; the next use opens the index anew and meets the cause itself.
+
+use std::sync::{Arc, Weak};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Log, Manifest, SLOT_BYTES_MAX, Slot};
+
+use super::body::Counters;
+use super::flush::{Flush, Flushed, discard};
+use super::open::{self, Source};
+use super::tables::Tables;
+use super::OpenIndex;
+use super::view::Published;
+use crate::error::Error;
+use crate::mailbox::Inbox;
+
+/// What a writer task is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Commits one batch.
+    Write { payload: Bytes, reply: oneshot::Sender<Result<(), Error>> },
+    /// Makes everything visible that was committed before now, by any process.
+    CatchUp { reply: oneshot::Sender<Result<(), Error>> },
+    /// Sets the memtable aside, or returns the flush that is still to be done.
+    Freeze { reply: oneshot::Sender<Option<Arc<Flush>>> },
+    /// Commits a flush whose objects are written.
+    Fold { flush: Arc<Flush>, flushed: Box<Flushed>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Ends the log for good: no write is ever acknowledged again.
+    Drop { reply: oneshot::Sender<Result<(), Error>> },
+    /// Ends the task; the log stays.
+    Close,
+}
+
+/// Groups up to this size are applied on the async thread: handing over would cost more.
+const APPLY_INLINE_MAX: usize = 64 << 10;
+
+/// Room for the slot's own header beside the batches.
+const SLOT_HEADER_MAX: usize = 4 << 10;
+/// What the slot adds per batch, at most.
+const BATCH_HEADER_MAX: usize = 64;
+
+/// Largest payload of one batch.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = SLOT_BYTES_MAX - SLOT_HEADER_MAX - BATCH_HEADER_MAX;
+
+/// The task's state.
+pub(crate) struct Writer {
+    pub(crate) source: Source,
+    pub(crate) published: Arc<Published>,
+    /// Weak: a task whose callers are all gone ends.
+    pub(crate) index: Weak<OpenIndex>,
+    pub(crate) log: Log,
+    pub(crate) at: At,
+    /// `None` only while the pool works on them.
+    pub(crate) tables: Option<Tables>,
+    /// Counters of the newest manifest.
+    pub(crate) counters: Counters,
+    pub(crate) flush: Option<Arc<Flush>>,
+    /// Slots applied since the last freeze, and when the first of them was.
+    pub(crate) slots: usize,
+    pub(crate) since: Option<Instant>,
+}
+
+/// What the tables stand for: this manifest and the slots up to `tip`.
+///
+/// The log may know more than was handed out, or (after a failure) nothing until it is read anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    manifest: u64,
+    floor: u64,
+    tip: u64,
+}
+
+impl At {
+    pub(crate) fn new(manifest: &Manifest, slots: &[Slot]) -> Self {
+        let (number, floor) = (manifest.number, manifest.floor);
+        let tip = slots.last().map_or(floor.saturating_sub(1), |slot| slot.seq);
+        Self { manifest: number, floor, tip }
+    }
+}
+
+type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
+
+/// Whether the task goes on.
+type Step = Result<(), Error>;
+
+impl Writer {
+    /// Serves the inbox until the index is closed, dropped, or broken.
+    pub(crate) async fn run(mut self, mut inbox: Inbox<Request>) {
+        let mut pending = None;
+        loop {
+            let request = match pending.take() {
+                Some(request) => request,
+                None => match inbox.receiver.recv().await {
+                    Some(request) => request,
+                    None => break,
+                },
+            };
+            let step = self.serve(request, &mut inbox, &mut pending).await;
+            self.show_status();
+            if let Err(error) = step {
+                self.refuse_rest(&error, inbox, pending);
+                break;
+            }
+        }
+        if let Some(index) = self.index.upgrade() {
+            index.status.clear();
+        }
+    }
+
+    /// Requests that were never looked at certainly had no effect.
+    fn refuse_rest(&self, error: &Error, mut inbox: Inbox<Request>, pending: Option<Request>) {
+        match error {
+            Error::NoSuchIndex => tracing::debug!(index = %self.source.id, "dropped"),
+            error => tracing::error!(index = %self.source.id, %error, "an index is closed"),
+        }
+        inbox.receiver.close();
+        let refuse = |request| match request {
+            Request::Write { reply, .. } | Request::CatchUp { reply } => {
+                answer_all(vec![reply], &Err(error.clone()));
+            }
+            // Their senders take a missing answer for "ended".
+            Request::Freeze { .. }
+            | Request::Fold { .. }
+            | Request::Drop { .. }
+            | Request::Close => {}
+        };
+        pending.into_iter().for_each(refuse);
+        while let Ok(request) = inbox.receiver.try_recv() {
+            refuse(request);
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        request: Request,
+        inbox: &mut Inbox<Request>,
+        pending: &mut Option<Request>,
+    ) -> Step {
+        match request {
+            Request::Write { payload, reply } => {
+                let group = gather_group(payload, reply, inbox, pending);
+                self.commit(group).await
+            }
+            Request::CatchUp { reply } => {
+                let waiting = gather_catch_ups(reply, inbox, pending);
+                self.catch_up(waiting).await
+            }
+            Request::Freeze { reply } => {
+                // A driver that went away meanwhile asks again.
+                let _ = reply.send(self.freeze());
+                Ok(())
+            }
+            Request::Fold { flush, flushed, reply } => self.fold(&flush, *flushed, reply).await,
+            Request::Drop { reply } => self.drop_log(reply).await,
+            Request::Close => {
+                inbox.receiver.close();
+                Ok(())
+            }
+        }
+    }
+
+    async fn commit(&mut self, group: Group) -> Step {
+        let context = Arc::clone(&self.source.context);
+        let started = Instant::now();
+        let batches = group.payloads.len();
+        let committed = self.log.commit(group.payloads).await;
+        context.meters.commits.add(1);
+        context.meters.batches.add(batches);
+        context.meters.commit_micros.add_time(started.elapsed());
+        match committed {
+            Ok(committed) => {
+                let applied = self.apply(committed.events).await;
+                // Durable, but not to be seen by this process: the caller must not be told "done".
+                let answer = applied.clone().map_err(|_| Error::OutcomeUnknown);
+                answer_all(group.writes, &answer);
+                answer_all(group.catch_ups, &applied);
+                applied
+            }
+            Err(error) => {
+                let step = fatal(&error);
+                let answer = Err(commit_error(error));
+                answer_all(group.writes, &answer);
+                answer_all(group.catch_ups, &answer);
+                step
+            }
+        }
+    }
+
+    async fn catch_up(&mut self, waiting: Waiting) -> Step {
+        let (answer, step) = match self.log.catch_up().await {
+            Ok(events) => {
+                let applied = self.apply(events).await;
+                (applied.clone(), applied)
+            }
+            Err(error) => {
+                let step = fatal(&error);
+                (Err(commit_error(error)), step)
+            }
+        };
+        answer_all(waiting, &answer);
+        step
+    }
+
+    /// Applies the log's events in order.
+    async fn apply(&mut self, events: Vec<Event>) -> Step {
+        let mut slots = Vec::new();
+        for event in events {
+            match event {
+                Event::Slot(slot) => slots.push(slot),
+                Event::Reopened { manifest, slots: since, .. } => {
+                    slots.clear();
+                    self.reopen(&manifest, since).await?;
+                }
+            }
+        }
+        self.apply_slots(slots).await
+    }
+
+    async fn apply_slots(&mut self, slots: Vec<Slot>) -> Step {
+        if slots.is_empty() {
+            return Ok(());
+        }
+        self.at.tip = slots.last().map_or(self.at.tip, |slot| slot.seq);
+        self.slots += slots.len();
+        self.since.get_or_insert_with(Instant::now);
+        let bytes: usize =
+            slots.iter().flat_map(|slot| &slot.batches).map(|(_, payload)| payload.len()).sum();
+        let mut tables = self.tables.take().expect("tables are at rest between steps");
+        if bytes <= APPLY_INLINE_MAX {
+            let events = open::decode_slots(&self.source, slots);
+            let applied = events.map(|events| tables.apply(events));
+            self.tables = Some(tables);
+            return applied;
+        }
+        let source = self.source.clone();
+        let work = move || {
+            let events = open::decode_slots(&source, slots);
+            let applied = events.map(|events| tables.apply(events));
+            (tables, applied)
+        };
+        let (tables, applied) = self.source.context.pool.run(work).await;
+        self.tables = Some(tables);
+        applied
+    }
+
+    /// The log was read anew: everything applied so far is replaced in one swap. A flush under way
+    /// started from a state that is no more.
+    async fn reopen(&mut self, manifest: &Manifest, slots: Vec<Slot>) -> Step {
+        self.flush = None;
+        self.at = At::new(manifest, &slots);
+        self.slots = slots.len();
+        self.since = (!slots.is_empty()).then(Instant::now);
+        let known = self.tables.as_ref().map_or(Vec::new(), |tables| tables.segments().to_vec());
+        let published = Arc::clone(&self.published);
+        let (tables, counters) =
+            open::tables(&self.source, manifest, slots, known, published).await?;
+        self.tables = Some(tables);
+        self.counters = counters;
+        Ok(())
+    }
+
+    fn freeze(&mut self) -> Option<Arc<Flush>> {
+        let tables = self.tables.as_mut().expect("tables are at rest between steps");
+        if self.flush.is_none() && tables.active_bytes() > 0 {
+            self.flush = Some(Arc::new(Flush {
+                id: self.source.id,
+                schema: Arc::clone(&self.source.schema),
+                base: self.at.manifest,
+                from: self.at.floor,
+                counters: self.counters,
+                floor: self.at.tip + 1,
+                frozen: tables.freeze(),
+            }));
+            self.slots = 0;
+            self.since = None;
+        }
+        self.flush.clone()
+    }
+
+    async fn fold(
+        &mut self,
+        flush: &Arc<Flush>,
+        flushed: Flushed,
+        reply: oneshot::Sender<Result<(), Error>>,
+    ) -> Step {
+        let current = self.flush.as_ref().is_some_and(|current| Arc::ptr_eq(current, flush));
+        let (answer, step) = match current {
+            true => self.fold_current(flush, flushed).await,
+            false => {
+                discard(&self.source.context.store, flushed.written).await;
+                (Err(Error::Conflict), Ok(()))
+            }
+        };
+        // A driver that went away meanwhile sees the outcome in the index's status.
+        let _ = reply.send(answer);
+        step
+    }
+
+    async fn fold_current(&mut self, flush: &Flush, flushed: Flushed) -> (Result<(), Error>, Step) {
+        let body = flushed.body.encode();
+        let fold = Fold { base: flush.base, from: flush.from, floor: flush.floor, body };
+        match self.log.fold(fold).await {
+            Ok(folded) => (Ok(()), self.folded(flush, flushed, folded).await),
+            Err(FoldError::Superseded(events)) => {
+                let step = self.apply(events).await;
+                discard(&self.source.context.store, flushed.written).await;
+                // Unless the events replaced the state that the flush began with, go and read it.
+                let step = step.and(if self.flush.is_none() { Ok(()) } else { Err(Error::Conflict) });
+                (Err(Error::Conflict), step)
+            }
+            Err(FoldError::Failed(error)) => self.fold_failed(error, flushed).await,
+        }
+    }
+
+    /// An unknown outcome is settled by reading the log anew; only then is it known whether the new
+    /// objects are garbage, and whoever collects finds out by himself.
+    async fn fold_failed(
+        &mut self,
+        error: CommitError,
+        flushed: Flushed,
+    ) -> (Result<(), Error>, Step) {
+        let step = fatal(&error);
+        if matches!(error, CommitError::Unknown(_)) {
+            return (Err(commit_error(error)), self.catch_up(Vec::new()).await);
+        }
+        discard(&self.source.context.store, flushed.written).await;
+        (Err(commit_error(error)), step)
+    }
+
+    /// The flush is the newest manifest: its segment takes the frozen memtable's place.
+    async fn folded(&mut self, flush: &Flush, mut flushed: Flushed, folded: Folded) -> Step {
+        let context = Arc::clone(&self.source.context);
+        context.meters.flushes.add(1);
+        context.meters.segment_bytes_written.add(flushed.bytes);
+        let replaced = std::mem::take(&mut flushed.replaced);
+        let reopened = folded.events.iter().any(|event| matches!(event, Event::Reopened { .. }));
+        let step = if reopened {
+            // The log had been read anew before the fold: so is the state, from the new manifest.
+            self.reopen(&folded.manifest, slots_from(folded.manifest.floor, folded.events)).await
+        } else {
+            self.take_in(flush, flushed, &folded.manifest);
+            self.apply(folded.events).await
+        };
+        // Elsewhere another process may be reading them; there, collection decides.
+        if context.store.sole_writer() {
+            discard(&context.store, replaced).await;
+        }
+        step
+    }
+
+    fn take_in(&mut self, flush: &Flush, flushed: Flushed, manifest: &Manifest) {
+        self.at = At { manifest: manifest.number, floor: manifest.floor, tip: self.at.tip };
+        self.counters = flushed.body.counters;
+        self.flush = None;
+        let tables = self.tables.as_mut().expect("tables are at rest between steps");
+        tables.swap(&flush.frozen, flushed);
+    }
+
+    async fn drop_log(&mut self, reply: oneshot::Sender<Result<(), Error>>) -> Step {
+        match self.log.close().await {
+            Ok(()) | Err(CommitError::Closed) => {
+                // The dropper notices by itself if it went away.
+                let _ = reply.send(Ok(()));
+                Err(Error::NoSuchIndex)
+            }
+            Err(error) => {
+                let _ = reply.send(Err(commit_error(error)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes what the driver and the metrics need to know.
+    pub(crate) fn show_status(&self) {
+        let (Some(tables), Some(index)) = (&self.tables, self.index.upgrade()) else { return };
+        let status = &index.status;
+        status.unflushed.send_replace(tables.unflushed_bytes());
+        status.active_bytes.store(tables.active_bytes(), Ordering::Relaxed);
+        status.slots.store(self.slots, Ordering::Relaxed);
+        status.segments.store(tables.segment_count(), Ordering::Relaxed);
+        *status.since.lock() = self.since;
+        status.flushing.store(tables.is_frozen(), Ordering::Relaxed);
+    }
+
+}
+
+/// All slots of the events from a floor on, each once.
+fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
+    let mut slots: Vec<Slot> = Vec::new();
+    for event in events {
+        match event {
+            Event::Slot(slot) => slots.push(slot),
+            Event::Reopened { slots: all, .. } => slots = all,
+        }
+    }
+    slots.retain(|slot| slot.seq >= floor);
+    slots
+}
+
+/// Batches that go into one slot, and who waits for them.
+struct Group {
+    payloads: Vec<Bytes>,
+    writes: Waiting,
+    /// A commit proves the tip as well.
+    catch_ups: Waiting,
+}
+
+/// Takes everything that waits, up to the size of a slot or a request of another kind.
+fn gather_group(
+    payload: Bytes,
+    reply: oneshot::Sender<Result<(), Error>>,
+    inbox: &mut Inbox<Request>,
+    pending: &mut Option<Request>,
+) -> Group {
+    let mut bytes = payload.len() + BATCH_HEADER_MAX;
+    let mut group = Group { payloads: vec![payload], writes: vec![reply], catch_ups: Vec::new() };
+    while let Ok(request) = inbox.receiver.try_recv() {
+        match request {
+            Request::Write { payload, reply }
+                if bytes + payload.len() + BATCH_HEADER_MAX <= SLOT_BYTES_MAX - SLOT_HEADER_MAX =>
+            {
+                bytes += payload.len() + BATCH_HEADER_MAX;
+                group.payloads.push(payload);
+                group.writes.push(reply);
+            }
+            Request::CatchUp { reply } => group.catch_ups.push(reply),
+            other => {
+                *pending = Some(other);
+                break;
+            }
+        }
+    }
+    group
+}
+
+fn gather_catch_ups(
+    reply: oneshot::Sender<Result<(), Error>>,
+    inbox: &mut Inbox<Request>,
+    pending: &mut Option<Request>,
+) -> Waiting {
+    let mut waiting = vec![reply];
+    while let Ok(request) = inbox.receiver.try_recv() {
+        match request {
+            Request::CatchUp { reply } => waiting.push(reply),
+            other => {
+                *pending = Some(other);
+                break;
+            }
+        }
+    }
+    waiting
+}
+
+/// Those who no longer wait do not mind.
+fn answer_all(waiting: Waiting, answer: &Result<(), Error>) {
+    for reply in waiting {
+        let _ = reply.send(answer.clone());
+    }
+}
+
+/// Whether the task cannot go on after this error.
+fn fatal(error: &CommitError) -> Step {
+    match error {
+        CommitError::Closed => Err(Error::NoSuchIndex),
+        CommitError::Unknown(_) | CommitError::TooLarge { .. } | CommitError::Store(_) => Ok(()),
+    }
+}
+
+/// What the callers of a failed commit are told.
+fn commit_error(error: CommitError) -> Error {
+    match error {
+        CommitError::Closed => Error::NoSuchIndex,
+        other => other.into(),
+    }
+}

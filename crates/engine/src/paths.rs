@@ -1,0 +1,87 @@
+//! Where objects lie in the store.
+//!
+//! ```text
+//! catalog/{account}/{bucket}                 log of a bucket, names encoded by `encode_name`
+//! index/{id}                                 log of an index, 32 hex digits
+//! index/{id}/segment/{name}, bitmap/{name}   immutable objects, 32 hex digits
+//! ```
+
+use crate::records::{BucketId, IndexId};
+
+pub(crate) const CATALOG: &str = "catalog";
+
+pub(crate) fn account(account: &[u8]) -> String {
+    format!("{CATALOG}/{}", encode_name(account))
+}
+
+pub(crate) fn bucket(bucket: &BucketId) -> String {
+    format!("{}/{}", account(&bucket.account), encode_name(&bucket.name))
+}
+
+pub(crate) fn index(id: IndexId) -> String {
+    format!("index/{id}")
+}
+
+pub(crate) fn segment(id: IndexId, name: u128) -> String {
+    format!("index/{id}/segment/{name:032x}")
+}
+
+pub(crate) fn bitmap(id: IndexId, name: u128) -> String {
+    format!("index/{id}/bitmap/{name:032x}")
+}
+
+/// A name as one path part: ASCII letters, digits, `-` and `_` stand for themselves, every other
+/// byte is `%` and two upper-case hex digits. The empty name is `%`.
+pub(crate) fn encode_name(name: &[u8]) -> String {
+    if name.is_empty() {
+        return "%".to_owned();
+    }
+    let mut part = String::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => part.push(char::from(*byte)),
+            _ => part.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    part
+}
+
+/// Reads [`encode_name`]; `None`: no name is written like this.
+pub(crate) fn decode_name(part: &str) -> Option<Box<[u8]>> {
+    let mut name = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if *first == b'%' && part.len() > 1 {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            name.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else if *first == b'%' {
+            rest = after;
+        } else {
+            name.push(*first);
+            rest = after;
+        }
+    }
+    (encode_name(&name) == part).then(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_never_leave_their_folder() {
+        assert_eq!(encode_name(b"../a.b"), "%2E%2E%2Fa%2Eb");
+        assert_eq!(decode_name("%2e"), None);
+        assert_eq!(decode_name("a.b"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_comes_back(name in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let part = encode_name(&name);
+            prop_assert_eq!(decode_name(&part).as_deref(), Some(name.as_slice()));
+        }
+    }
+}
