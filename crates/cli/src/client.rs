@@ -97,7 +97,7 @@ fn configuration(settings: &Settings) -> Result<ureq::config::Config, Failure> {
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(settings.read_timeout))
         .timeout_recv_body(Some(settings.read_timeout))
-        // As many idle connections as there may be worker threads: none is closed between two batches.
+        // As many idle connections as there may be worker threads: none closes between two batches.
         .max_idle_connections(256)
         .max_idle_connections_per_host(256);
     Ok(match proxy(settings)? {
@@ -111,7 +111,7 @@ enum Proxy {
     Fixed(Option<ureq::Proxy>),
 }
 
-/// A given proxy always counts; one from the environment does not stand between us and this machine.
+/// A given proxy always counts; one from the environment never stands before this machine.
 fn proxy(settings: &Settings) -> Result<Proxy, Failure> {
     match &settings.proxy {
         Some(url) => match ureq::Proxy::new(url) {

@@ -132,25 +132,32 @@ impl fmt::Display for ServiceError {
 fn next_step(code: &str, status: u16) -> Option<&'static str> {
     Some(match code {
         "NoSuchBucket" => {
-            "make it with `vectors-api put-vector-bucket --bucket NAME`, or see what there is with `vectors-api list-vector-buckets`"
+            "make it with `vectors-api put-vector-bucket --bucket NAME`, or see \
+                    what there is with `vectors-api list-vector-buckets`"
         }
         "NoSuchVectorIndex" => {
-            "make it with `vectors-api put-vector-index` (or `import --create`), or see what there is with `vectors-api list-vector-indexes`"
+            "make it with `vectors-api put-vector-index` (or `import \
+                    --create`), or see what there is with `vectors-api \
+                    list-vector-indexes`"
         }
         "NoSuchBucketPolicy" => {
-            "the bucket has no policy; set one with `vectors-api put-bucket-policy --body file://FILE`"
+            "the bucket has no policy; set one with `vectors-api \
+                    put-bucket-policy --body file://FILE`"
         }
         "VectorBucketNotEmpty" => {
-            "delete its indexes first: `vectors-api list-vector-indexes`, then `vectors-api delete-vector-index` for each"
+            "delete its indexes first: `vectors-api list-vector-indexes`, then \
+                    `vectors-api delete-vector-index` for each"
         }
         "VectorBucketIndexAlreadyExist" | "BucketAlreadyExists" => {
             "use it as it is, choose another name, or delete it first"
         }
         "InvalidAccessKeyId" => {
-            "check --access-key-id, or OSS_ACCESS_KEY_ID in the environment, against the service's credentials"
+            "check --access-key-id, or OSS_ACCESS_KEY_ID in the environment, \
+                    against the service's credentials"
         }
         "SignatureDoesNotMatch" => {
-            "check the access key secret, --region and --account-id: all three are part of the signature"
+            "check the access key secret, --region and --account-id: all three \
+                    are part of the signature"
         }
         "RequestTimeTooSkewed" => {
             "correct this machine's clock: it may differ from the service's by 15 minutes at most"

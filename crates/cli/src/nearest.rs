@@ -24,13 +24,31 @@ pub(crate) fn command() -> Command {
     };
     Command::new("nearest")
         .about("Find the nearest records to records that are in the index")
-        .long_about("Reads the vectors of the given keys and finds the records nearest to each, without itself.")
-        .arg(Arg::new("key").value_name("KEY").required(true).num_args(1..).help("Keys to start from"))
+        .long_about(
+            "Reads the vectors of the given keys and finds the records nearest \
+                    to each, without itself.",
+        )
+        .arg(
+            Arg::new("key")
+                .value_name("KEY")
+                .required(true)
+                .num_args(1..)
+                .help("Keys to start from"),
+        )
         .arg(text("bucket", "NAME", "Vector bucket").required(true))
         .arg(text("index-name", "NAME", "Vector index").required(true))
-        .arg(text("top-k", "N", "How many to find for each key").default_value("10").value_parser(value_parser!(i64).range(1..TOP_K_MAX)))
+        .arg(
+            text("top-k", "N", "How many to find for each key")
+                .default_value("10")
+                .value_parser(value_parser!(i64).range(1..TOP_K_MAX)),
+        )
         .arg(text("filter", "JSON|file://PATH", "Only records whose metadata match"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object a key"))
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print one JSON object a key"),
+        )
         .args(connection::flags())
 }
 

@@ -100,7 +100,8 @@ fn input<'a>(
 /// What to tell someone whose call needs an account id that is not there.
 pub(crate) fn no_account() -> Failure {
     Failure::usage(
-        "the account id is part of every bucket's address and signature: give --account-id or VECTORBUCKET_ACCOUNT_ID",
+        "the account id is part of every bucket's address and signature: \
+                    give --account-id or VECTORBUCKET_ACCOUNT_ID",
     )
 }
 
@@ -155,7 +156,8 @@ mod tests {
         assert_eq!(signed.headers["date"], "Wed, 17 Sep 2025 08:30:45 GMT");
         assert_eq!(
             signed.headers["authorization"],
-            "OSS4-HMAC-SHA256 Credential=LTAI5tExampleAccessKey00/20250917/cn-hangzhou/oss/aliyun_v4_request,Signature=2be92b2fe57e0d597b062eb68606d231ce49daa886f0d35521ecd25d1e5ac7f5"
+            "OSS4-HMAC-SHA256 \
+                    Credential=LTAI5tExampleAccessKey00/20250917/cn-hangzhou/oss/aliyun_v4_request,Signature=2be92b2fe57e0d597b062eb68606d231ce49daa886f0d35521ecd25d1e5ac7f5"
         );
         call.body.clear();
         let unsigned = headers(&call, &target, &settings, example_time(), Digest::None).unwrap();

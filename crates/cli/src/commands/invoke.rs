@@ -15,8 +15,21 @@ pub(super) fn command() -> Command {
     };
     Command::new("invoke-operation")
         .about("Call any operation by its method and query")
-        .arg(text("op-name", "NAME", "API name, such as putVectorIndexFusion; the query key if --parameters is not given").required(true))
-        .arg(text("method", "METHOD", "HTTP method").required(true).ignore_case(true).value_parser(PossibleValuesParser::new(METHODS)))
+        .arg(
+            text(
+                "op-name",
+                "NAME",
+                "API name, such as putVectorIndexFusion; the query key if \
+                    --parameters is not given",
+            )
+            .required(true),
+        )
+        .arg(
+            text("method", "METHOD", "HTTP method")
+                .required(true)
+                .ignore_case(true)
+                .value_parser(PossibleValuesParser::new(METHODS)),
+        )
         .arg(text("parameters", "KEY[=VALUE][&...]", "Query parameters"))
         .arg(text("bucket", "NAME", "Vector bucket; without it the account is asked"))
         .arg(text("body", "TEXT|file://PATH", "Request body"))

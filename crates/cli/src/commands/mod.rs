@@ -1,4 +1,4 @@
-//! `vectorbucket vectors-api`: one subcommand per operation, with the flags of `ossutil vectors-api`.
+//! `vectorbucket vectors-api`: a subcommand per operation, with the flags of `ossutil vectors-api`.
 //!
 //! An operation is a row of data ([`Operation`]): how it is addressed and which flag becomes which
 //! part of the request. One function, [`Operation::call`], turns the flags of any of them into a

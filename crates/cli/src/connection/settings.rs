@@ -84,20 +84,70 @@ pub(crate) fn flags() -> Vec<Arg> {
             .help_heading("Connection")
     };
     vec![
-        text("endpoint", "URL", "Address of the service [env: VECTORBUCKET_URL] [default: http://127.0.0.1:9100]").short('e'),
-        text("region", "REGION", "Region in the signature [env: VECTORBUCKET_REGION] [default: cn-hangzhou]"),
+        text(
+            "endpoint",
+            "URL",
+            "Address of the service [env: VECTORBUCKET_URL] [default: \
+                    http://127.0.0.1:9100]",
+        )
+        .short('e'),
+        text(
+            "region",
+            "REGION",
+            "Region in the signature [env: VECTORBUCKET_REGION] [default: \
+                    cn-hangzhou]",
+        ),
         text("account-id", "DIGITS", "Account that owns the bucket [env: VECTORBUCKET_ACCOUNT_ID]"),
-        text("access-key-id", "ID", "Access key id [env: VECTORBUCKET_ACCESS_KEY_ID, OSS_ACCESS_KEY_ID]").short('i'),
-        text("access-key-secret", "SECRET", "Access key secret; the environment or a file keep it out of the process list [env: VECTORBUCKET_ACCESS_KEY_SECRET, OSS_ACCESS_KEY_SECRET]").short('k'),
-        text("sts-token", "TOKEN", "Security token of temporary credentials [env: VECTORBUCKET_SESSION_TOKEN, OSS_SESSION_TOKEN]").short('t'),
-        text("config-file", "FILE", "Client settings, .toml or ossutil's ini [env: VECTORBUCKET_CLIENT_CONFIG] [default: ~/.config/vectorbucket/client.toml, else ~/.ossutilconfig]")
-            .short('c')
-            .alias("client-config"),
+        text(
+            "access-key-id",
+            "ID",
+            "Access key id [env: VECTORBUCKET_ACCESS_KEY_ID, OSS_ACCESS_KEY_ID]",
+        )
+        .short('i'),
+        text(
+            "access-key-secret",
+            "SECRET",
+            "Access key secret; the environment or a file keep it out of the \
+                    process list [env: VECTORBUCKET_ACCESS_KEY_SECRET, \
+                    OSS_ACCESS_KEY_SECRET]",
+        )
+        .short('k'),
+        text(
+            "sts-token",
+            "TOKEN",
+            "Security token of temporary credentials [env: \
+                    VECTORBUCKET_SESSION_TOKEN, OSS_SESSION_TOKEN]",
+        )
+        .short('t'),
+        text(
+            "config-file",
+            "FILE",
+            "Client settings, .toml or ossutil's ini [env: \
+                    VECTORBUCKET_CLIENT_CONFIG] [default: \
+                    ~/.config/vectorbucket/client.toml, else ~/.ossutilconfig]",
+        )
+        .short('c')
+        .alias("client-config"),
         text("profile", "NAME", "Profile in the configuration file [default: default]"),
-        text("addressing-style", "STYLE", "Where the bucket stands in the URL: auto, path or virtual [default: auto]"),
-        text("proxy", "URL", "HTTP proxy that understands CONNECT [default: the environment's, never for this machine]"),
-        text("connect-to", "ADDRESS:PORT", "Connect there whatever the host in the URL is, so that host names need no DNS")
-            .value_parser(clap::value_parser!(SocketAddr)),
+        text(
+            "addressing-style",
+            "STYLE",
+            "Where the bucket stands in the URL: auto, path or virtual \
+                    [default: auto]",
+        ),
+        text(
+            "proxy",
+            "URL",
+            "HTTP proxy that understands CONNECT [default: the environment's, \
+                    never for this machine]",
+        ),
+        text(
+            "connect-to",
+            "ADDRESS:PORT",
+            "Connect there whatever the host in the URL is, so that host names \
+                    need no DNS",
+        )
+        .value_parser(clap::value_parser!(SocketAddr)),
         text("retry-times", "N", "Attempts per request, the first included [default: 3]")
             .value_parser(clap::value_parser!(u32).range(1..=100)),
         text("read-timeout", "SECONDS", "Longest wait for an answer [default: 60]")

@@ -38,15 +38,40 @@ pub(crate) fn command() -> Command {
     Command::new("export")
         .about("Save an index's vectors to a .jsonl or .npy file")
         .long_about(
-            "Saves an index's vectors to a .jsonl file (records as `import` reads them) or to a .npy file with keys and \
-             metadata beside it. The files appear when they are complete. Vectors written meanwhile may or may not be in.",
+            "Saves an index's vectors to a .jsonl file (records as `import` reads them) or to a \
+             .npy file with keys and metadata beside it. The files appear when they are complete. \
+             Vectors written meanwhile may or may not be in.",
         )
-        .arg(Arg::new("output").value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help("A .jsonl, .ndjson or .npy file"))
+        .arg(
+            Arg::new("output")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("A .jsonl, .ndjson or .npy file"),
+        )
         .args(place_flags())
-        .arg(path("keys", "Keys beside a .npy file: plain lines, or JSON strings if it ends in .jsonl [default: NAME_keys.jsonl]"))
-        .arg(path("metadata", "Metadata beside a .npy file, one JSON object a line [default: NAME_metadata.jsonl]"))
-        .arg(Arg::new("filter").long("filter").value_name("JSON|file://PATH").help("Only records whose metadata match"))
-        .arg(Arg::new("overwrite").long("overwrite").action(ArgAction::SetTrue).help("Replace files that exist"))
+        .arg(path(
+            "keys",
+            "Keys beside a .npy file: plain lines, or JSON strings if it ends \
+                    in .jsonl [default: NAME_keys.jsonl]",
+        ))
+        .arg(path(
+            "metadata",
+            "Metadata beside a .npy file, one JSON object a line [default: \
+                    NAME_metadata.jsonl]",
+        ))
+        .arg(
+            Arg::new("filter")
+                .long("filter")
+                .value_name("JSON|file://PATH")
+                .help("Only records whose metadata match"),
+        )
+        .arg(
+            Arg::new("overwrite")
+                .long("overwrite")
+                .action(ArgAction::SetTrue)
+                .help("Replace files that exist"),
+        )
         .arg(
             Arg::new("parallel")
                 .long("parallel")

@@ -4,7 +4,7 @@
 //! 0   93 4E 55 4D 50 59   magic "\x93NUMPY"
 //! 6   major, minor        1.0: the length below has 2 bytes; 2.0, 3.0: 4 bytes
 //! 8   header length, little-endian
-//! 10  {'descr': '<f4', 'fortran_order': False, 'shape': (3, 100), }   a Python literal, blanks, newline
+//! 10  {'descr': '<f4', 'fortran_order': False, 'shape': (3, 100), }   Python literal, blanks, newline
 //! ..  rows x columns numbers, row after row
 //! ```
 

@@ -10,7 +10,7 @@ use super::{Format, holds_json};
 use crate::failure::Failure;
 
 const BUFFER_BYTES: usize = 1 << 20;
-/// No record of the interface comes near: 4,096 numbers, 1,024 characters of key, 40 KB of metadata.
+/// No record of the interface comes near: 4,096 numbers, 1,024 key characters, 40 KB of metadata.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 
 /// Which files to read.
@@ -170,7 +170,7 @@ impl Lines {
         })
     }
 
-    /// Opens a file that must have a line for each of `rows` rows; found out before anything is sent.
+    /// Opens a file that must have `rows` lines; found out before anything is sent.
     fn with_count(path: &Path, rows: u64) -> Result<Self, Failure> {
         let mut counting = Self::open(path)?;
         let mut lines = 0;
