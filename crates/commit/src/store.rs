@@ -305,11 +305,10 @@ impl Store {
     ///
     /// What the store answered first; some of the objects may be left.
     pub async fn delete_all(&self, paths: &[String]) -> Result<(), StoreError> {
-        futures_util::stream::iter(paths)
-            .map(|path| self.delete(path))
-            .buffer_unordered(DELETES_AT_ONCE)
-            .try_collect::<()>()
-            .await?;
+        // Collected first: a stream over borrowing closures makes a future that is not `Send`.
+        let deletes: Vec<_> = paths.iter().map(|path| self.delete(path)).collect();
+        let deletes = futures_util::stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE);
+        deletes.try_collect::<()>().await?;
         match &self.0.local {
             Some(folder) => folder.sync_parents(paths).await,
             None => Ok(()),

@@ -144,11 +144,8 @@ impl Runner {
     }
 
     async fn slots(&self, from: u64, to: u64) -> Result<Vec<Option<Slot>>, StoreError> {
-        futures_util::stream::iter(from..=to)
-            .map(|seq| self.slot(seq))
-            .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await
+        let reads: Vec<_> = (from..=to).map(|seq| self.slot(seq)).collect();
+        futures_util::stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }
 
     async fn slot(&self, seq: u64) -> Result<Option<Slot>, StoreError> {

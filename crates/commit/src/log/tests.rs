@@ -284,3 +284,25 @@ async fn shared_writers_pay_one_list_for_each_commit_and_proof() {
     assert_eq!(store.counts().list.requests - before.list.requests, 2);
     assert_eq!(store.counts().get, before.get);
 }
+
+/// Owners run as spawned tasks, so every future must be `Send` for every lifetime.
+#[tokio::test]
+async fn all_futures_can_be_spawned() {
+    let task = async {
+        let store = shared();
+        store.probe().await.unwrap();
+        let mut log = Log::create(&store, PREFIX, A, Bytes::new()).await.unwrap();
+        log.commit(vec![Bytes::from_static(b"a1")]).await.unwrap();
+        log.catch_up().await.unwrap();
+        let fold = Fold { base: 0, from: 1, floor: 2, body: Bytes::new() };
+        log.fold(fold).await.unwrap();
+        let (mut log, _) = Log::open(&store, PREFIX, A).await.unwrap().unwrap();
+        Log::collect(&store, PREFIX, 0).await.unwrap();
+        log.close().await.unwrap();
+        Log::remove(&store, PREFIX, A).await.unwrap();
+        Log::purge(&store, PREFIX).await.unwrap();
+        store.delete_all(&["a".to_owned()]).await.unwrap();
+        store.list_level("").await.unwrap()
+    };
+    assert!(tokio::spawn(task).await.unwrap().objects.is_empty());
+}
