@@ -126,10 +126,6 @@ impl Tables {
         self.segments.len()
     }
 
-    pub(crate) fn live(&self) -> u64 {
-        self.live
-    }
-
     /// Whether a flush is under way (or failed and will be tried again).
     pub(crate) fn is_frozen(&self) -> bool {
         !self.frozen.is_empty()

@@ -176,11 +176,6 @@ impl Published {
         self.view.store(Arc::new(change(&mut maps)));
     }
 
-    /// Runs `read` on the maps as they are; only the writer may rely on them staying so.
-    pub(crate) fn with_maps<T>(&self, read: impl FnOnce(&Maps) -> T) -> T {
-        read(&self.maps.read())
-    }
-
     /// Looks keys (with their hashes) up; returns the view the answers belong to.
     pub(crate) fn find(&self, keys: &[(u64, &[u8])]) -> (Arc<View>, Vec<Option<Found>>) {
         let maps = self.maps.read();
