@@ -14,3 +14,6 @@ pub use body::BodyCheck;
 pub use claim::{Claim, Request, Rules, Signed};
 pub use key::{KeyCache, SigningKey};
 pub use sign::{Credentials, SignInput, authorization, presign};
+
+#[cfg(test)]
+mod tests;
