@@ -47,6 +47,9 @@ use section::Floats;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// The most documents of a segment: sets of documents, a bit for each, stay far from 32-bit limits.
+const DOCS_MAX: u32 = 1 << 30;
+
 /// Reader of one segment whose sections are in memory. Clones share it.
 ///
 /// Methods panic if given a document, rank, field or row that the segment does not have.
@@ -81,6 +84,9 @@ impl Segment {
     /// does not know are left alone. No bytes are copied, except float32 values that are not
     /// aligned to 4 bytes.
     pub fn open(schema: &Schema, docs: u32, sections: &[StoredSection]) -> Result<Self, Corrupt> {
+        if docs > DOCS_MAX {
+            return Err(corrupt("number of documents"));
+        }
         let section = |kind| find(sections, kind, 0);
         let keys = Keys::open(docs, section(SectionKind::KEYS)?)?;
         let key_index = KeyIndex::open(docs, section(SectionKind::KEY_INDEX)?)?;

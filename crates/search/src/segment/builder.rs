@@ -3,7 +3,7 @@
 use super::columns::ColumnsBuilder;
 use super::metadata::MetadataBuilder;
 use super::section::SectionKind;
-use super::{key_index, keys, lists, vectors};
+use super::{DOCS_MAX, key_index, keys, lists, vectors};
 use crate::DocId;
 use crate::attributes::Attributes;
 use crate::key_hash::key_hash;
@@ -77,9 +77,10 @@ impl SegmentBuilder {
     ///
     /// # Panics
     /// If records do not come in strictly ascending order of `(key_hash(key), key)`, if the vectors
-    /// are not as the schema says, or if a section other than vectors would reach 4 GiB.
+    /// are not as the schema says, beyond 2^30 records, or if a section other than vectors would reach 4 GiB.
     pub fn push(&mut self, row: RowRef<'_>) -> DocId {
-        let doc = u32::try_from(self.keys.len()).expect("document ids fit 32 bits");
+        let doc = self.docs();
+        assert!(doc < DOCS_MAX, "a segment holds at most 2^30 documents");
         let hash = key_hash(row.key);
         if let (Some(&(last_hash, _)), Some(last_key)) = (self.index.last(), self.keys.last()) {
             let ascends = (last_hash, &**last_key) < (hash, row.key);
@@ -98,9 +99,14 @@ impl SegmentBuilder {
         doc
     }
 
+    /// The number of documents added.
+    pub fn docs(&self) -> u32 {
+        self.keys.len() as u32
+    }
+
     /// The sections of all records added.
     pub fn finish(self) -> BuiltSegment {
-        let docs = u32::try_from(self.keys.len()).expect("document ids fit 32 bits");
+        let docs = self.docs();
         let mut sections = vec![
             (SectionKind::KEYS, 0, keys::build(&self.keys)),
             (SectionKind::KEY_INDEX, 0, key_index::build(&self.index)),

@@ -10,6 +10,10 @@ use std::ops::Range;
 /// Up to this many terms, each gets a bitmap; beyond, documents are kept as runs.
 const BITMAP_TERMS_MAX: usize = 1024;
 
+/// Documents of runs are sorted if fewer than one in this many is selected; otherwise a set with a bit
+/// for each document is filled.
+const SORT_SHARE: u64 = 128;
+
 const BITMAPS: u32 = 0;
 const RUNS: u32 = 1;
 
@@ -60,8 +64,8 @@ pub(super) fn read_bitmap(bytes: &Bytes, docs: u32) -> Option<RoaringBitmap> {
 pub(super) enum Postings {
     /// One per term, none empty.
     Bitmaps(Vec<RoaringBitmap>),
-    /// The documents of term t are `docs[ends[t - 1]..ends[t]]`, ascending.
-    Runs { ends: U32s, docs: U32s },
+    /// The documents of term t are `entries[ends[t - 1]..ends[t]]`, ascending, below `docs`.
+    Runs { ends: U32s, entries: U32s, docs: u32 },
 }
 
 impl Postings {
@@ -86,16 +90,16 @@ impl Postings {
     fn open_runs(terms: usize, body: &mut Body) -> Result<Self, Corrupt> {
         let ends = body.u32s(terms)?;
         body.check(ends.iter().is_sorted_by(|a, b| a < b), "ends of runs")?;
-        let entries = ends.iter().next_back().unwrap_or(0);
-        let docs = body.u32s(entries as usize)?;
+        let count = ends.iter().next_back().unwrap_or(0);
+        let entries = body.u32s(count as usize)?;
         let mut start = 0;
         for end in ends.iter().map(|end| end as usize) {
-            let ascends = docs.range(start..end).is_sorted_by(|a, b| a < b);
-            let inside = docs.at(end - 1) < body.docs;
+            let ascends = entries.range(start..end).is_sorted_by(|a, b| a < b);
+            let inside = entries.at(end - 1) < body.docs;
             body.check(ascends && inside, "run of a term")?;
             start = end;
         }
-        Ok(Postings::Runs { ends, docs })
+        Ok(Postings::Runs { ends, entries, docs: body.docs })
     }
 
     /// How many (term, document) entries the terms have; bitmaps count terms instead.
@@ -113,9 +117,9 @@ impl Postings {
                 let terms = ranges.iter().cloned().flatten();
                 terms.fold(RoaringBitmap::new(), |all, term| all | &bitmaps[term as usize])
             }
-            Postings::Runs { ends, docs } => {
+            Postings::Runs { ends, entries, docs } => {
                 let runs = ranges.iter().map(|terms| run_of(ends, terms));
-                union_of_runs(runs.flat_map(|run| docs.range(run)).collect())
+                union_of_runs(runs.flat_map(|run| entries.range(run)).collect(), *docs)
             }
         }
     }
@@ -124,7 +128,9 @@ impl Postings {
     pub(super) fn docs_of(&self, term: u32) -> Vec<DocId> {
         match self {
             Postings::Bitmaps(bitmaps) => bitmaps[term as usize].iter().collect(),
-            Postings::Runs { ends, docs } => docs.range(run_of(ends, &(term..term + 1))).collect(),
+            Postings::Runs { ends, entries, .. } => {
+                entries.range(run_of(ends, &(term..term + 1))).collect()
+            }
         }
     }
 }
@@ -138,9 +144,37 @@ fn run_of(ends: &U32s, terms: &Range<u32>) -> Range<usize> {
     start as usize..ends.at(terms.end as usize - 1) as usize
 }
 
-fn union_of_runs(mut docs: Vec<DocId>) -> RoaringBitmap {
-    // A stable sort finds the ascending runs that the documents consist of.
-    docs.sort();
-    docs.dedup();
-    RoaringBitmap::from_sorted_iter(docs).expect("documents ascend")
+fn union_of_runs(mut ids: Vec<DocId>, docs: u32) -> RoaringBitmap {
+    if ids.len() as u64 * SORT_SHARE < u64::from(docs) {
+        ids.sort_unstable();
+        ids.dedup();
+        return RoaringBitmap::from_sorted_iter(ids).expect("documents ascend");
+    }
+    let mut bits = DocBits::new(docs);
+    ids.into_iter().for_each(|doc| bits.set(doc, true));
+    bits.into()
+}
+
+/// A plain set of documents: many documents enter it faster than a bitmap in containers.
+pub(super) struct DocBits(Vec<u8>);
+
+impl DocBits {
+    /// Room for the documents below `docs`.
+    pub(super) fn new(docs: u32) -> Self {
+        Self(vec![0; (docs as usize).div_ceil(8)])
+    }
+
+    /// Adds `doc` if `wanted`, without a branch.
+    ///
+    /// # Panics
+    /// If there is no room for the document.
+    pub(super) fn set(&mut self, doc: DocId, wanted: bool) {
+        self.0[doc as usize / 8] |= u8::from(wanted) << (doc % 8);
+    }
+}
+
+impl From<DocBits> for RoaringBitmap {
+    fn from(bits: DocBits) -> Self {
+        RoaringBitmap::from_lsb0_bytes(0, &bits.0)
+    }
 }
