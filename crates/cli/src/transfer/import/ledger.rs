@@ -26,7 +26,8 @@ pub(super) struct Ledger<'a> {
     progress: Progress,
     summary: Summary,
     consumed: u64,
-    saved: Instant,
+    /// When the checkpoint was last saved.
+    saved: Option<Instant>,
     unsaved: bool,
     save_failed: bool,
 }
@@ -38,7 +39,7 @@ impl<'a> Ledger<'a> {
             progress: Progress::start(units),
             summary: Summary { vectors: 0, bad: 0 },
             consumed: 0,
-            saved: Instant::now(),
+            saved: None,
             unsaved: false,
             save_failed: false,
         }
@@ -51,7 +52,8 @@ impl<'a> Ledger<'a> {
         self.checkpoint.add(range);
         self.unsaved = true;
         self.progress.update(settled.vectors, settled.bytes, self.consumed);
-        if self.saved.elapsed() >= SAVE_EVERY {
+        // The first batch is saved at once, which also tells early that it cannot be.
+        if self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) {
             self.save();
         }
     }
@@ -71,7 +73,7 @@ impl<'a> Ledger<'a> {
 
     /// An import goes on without a checkpoint: it only costs more if it has to be repeated.
     fn save(&mut self) {
-        self.saved = Instant::now();
+        self.saved = Some(Instant::now());
         self.unsaved = false;
         if let (Err(failure), false) = (self.checkpoint.save(), self.save_failed) {
             self.save_failed = true;

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use clap::Command;
 
 use super::{Options, Summary, command, import};
 use crate::failure::Failure;
-use crate::stub::{Reply, Request, Stub, client};
+use crate::stub::{Reply, Request, Stub, example_settings};
 use crate::transfer::npy;
 
 /// A service with one index, which keeps records by key.
@@ -19,6 +21,8 @@ struct Service {
     created: Arc<Mutex<Option<serde_json::Value>>>,
     /// From this put on answer 403.
     refuse_from: Option<usize>,
+    /// Tell when this put arrives, and never answer it or a later one.
+    hang_from: Option<(usize, SyncSender<()>)>,
 }
 
 impl Service {
@@ -58,6 +62,12 @@ impl Service {
     fn put(&self, body: &serde_json::Value) -> Reply {
         let mut puts = self.puts.lock().unwrap();
         *puts += 1;
+        if let Some((_, arrived)) = self.hang_from.as_ref().filter(|(from, _)| *puts >= *from) {
+            arrived.send(()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
         if self.refuse_from.is_some_and(|from| *puts >= from) {
             return Reply::error(403, "AccessDenied");
         }
@@ -88,11 +98,13 @@ fn options(input: &Path, flags: &[&str]) -> Options {
 }
 
 fn run(service: &Service, input: &Path, flags: &[&str]) -> Result<Summary, Failure> {
-    let stub = service.start();
-    let mut settings = client(&stub).settings().clone();
+    run_against(service.start().port(), input, flags)
+}
+
+fn run_against(port: u16, input: &Path, flags: &[&str]) -> Result<Summary, Failure> {
+    let mut settings = example_settings("http://127.0.0.1:9100");
     // A later run finds another port; the checkpoint is bound to the endpoint's name.
-    settings.connect_to = Some(([127, 0, 0, 1], stub.port()).into());
-    settings.endpoint = "http://127.0.0.1:9100".parse().unwrap();
+    settings.connect_to = Some(([127, 0, 0, 1], port).into());
     import(&crate::client::Client::new(settings).unwrap(), &options(input, flags))
 }
 
@@ -215,4 +227,43 @@ fn arrays_arrive_with_keys_and_metadata() {
     assert_eq!(record["metadata"], serde_json::json!({"n": 5}));
     let back: Vec<f32> = serde_json::from_value(record["data"]["float32"].clone()).unwrap();
     assert_eq!(back, [5.0f32 / 3.0, 1.0]);
+}
+
+/// Names the input and the port in a process that is there to be killed.
+const VICTIM: &str = "VB_CLI_TEST_VICTIM";
+const VICTIM_FLAGS: [&str; 4] = ["--batch-rows", "100", "--parallel", "1"];
+
+#[test]
+fn a_killed_import_goes_on_with_what_is_missing() {
+    if let Ok(victim) = std::env::var(VICTIM) {
+        let (port, input) = victim.split_once(' ').unwrap();
+        let outcome = run_against(port.parse().unwrap(), Path::new(input), &VICTIM_FLAGS);
+        panic!("not killed: {outcome:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let input = lines(folder.path(), 1000);
+    let (arrived_in, arrived) = sync_channel(1);
+    // When put 4 arrives, the outcome of put 1 has been noted: the reports of 2 and 3 could not
+    // both have fitted into the channel before.
+    let service = Service { hang_from: Some((4, arrived_in)), ..Service::with_index(2) };
+    let stub = service.start();
+    let mut victim = Process::new(std::env::current_exe().unwrap())
+        .args(["--exact", "transfer::import::tests::a_killed_import_goes_on_with_what_is_missing"])
+        .env(VICTIM, format!("{} {}", stub.port(), input.display()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    arrived.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    assert_eq!(service.count(), 300);
+
+    let second = Service { hang_from: None, puts: Arc::default(), ..service.clone() };
+    let sent = run(&second, &input, &[]).unwrap().vectors;
+    assert!(
+        (700..=900).contains(&sent),
+        "{sent} of 1000 rows were sent again or for the first time"
+    );
+    assert_eq!(second.count(), 1000);
 }
