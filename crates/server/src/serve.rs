@@ -95,7 +95,7 @@ impl Service {
             self.metrics.panics.inc();
             Err(Refusal::internal("the request panicked"))
         });
-        self.conclude(exchange, outcome)
+        self.conclude(exchange, &outcome)
     }
 
     /// The life of a request: everything the head decides, then the body, then the operation.
@@ -195,11 +195,11 @@ impl Service {
     fn conclude(
         &self,
         mut exchange: Exchange,
-        outcome: Result<Reply, Refusal>,
+        outcome: &Result<Reply, Refusal>,
     ) -> Response<ReplyBody> {
         exchange.keep_alive &= self.phases.now() < Phase::Draining;
         let origin = exchange.origin();
-        let mut response = match &outcome {
+        let mut response = match outcome {
             Ok(reply) => success(reply, &origin),
             Err(refusal) => failure(&refusal.error, &origin),
         };

@@ -291,10 +291,10 @@ impl Value for Level {
 mod tests {
     use super::*;
 
-    fn reads_back<T: Value + PartialEq + std::fmt::Debug>(text: &str, expected: T) {
+    fn reads_back<T: Value + PartialEq + std::fmt::Debug>(text: &str, expected: &T) {
         let value = T::parse(text).unwrap();
-        assert_eq!(value, expected, "{text}");
-        assert_eq!(T::parse(&value.show()).unwrap(), expected, "{text} shown");
+        assert_eq!(&value, expected, "{text}");
+        assert_eq!(&T::parse(&value.show()).unwrap(), expected, "{text} shown");
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
         for (text, bytes) in
             [("0", 0), ("17", 17), ("1KiB", 1024), ("64 MB", 64 << 20), ("2g", 2 << 30)]
         {
-            reads_back(text, ByteSize(bytes));
+            reads_back(text, &ByteSize(bytes));
         }
         for bad in ["", "MiB", "-1", "1.5GiB", "99999999999GiB", "1TBX"] {
             assert!(ByteSize::parse(bad).is_err(), "{bad}");
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn durations_read_back() {
         for (text, ms) in [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000)] {
-            reads_back(text, Duration::from_millis(ms));
+            reads_back(text, &Duration::from_millis(ms));
         }
         for bad in ["", "5", "s", "-1s", "1d", "99999999999999999999h"] {
             assert!(Duration::parse(bad).is_err(), "{bad}");
@@ -321,10 +321,10 @@ mod tests {
 
     #[test]
     fn stores_read_back() {
-        reads_back("./data", StoreUrl::Local("./data".into()));
-        reads_back("/var/lib/x", StoreUrl::Local("/var/lib/x".into()));
+        reads_back("./data", &StoreUrl::Local("./data".into()));
+        reads_back("/var/lib/x", &StoreUrl::Local("/var/lib/x".into()));
         assert_eq!(StoreUrl::parse("file:///srv").unwrap(), StoreUrl::Local("/srv".into()));
-        reads_back("memory:", StoreUrl::Memory);
+        reads_back("memory:", &StoreUrl::Memory);
         for bad in ["", "file://relative", "s3://bucket/prefix", "http://x"] {
             assert!(StoreUrl::parse(bad).is_err(), "{bad}");
         }

@@ -2,7 +2,7 @@
 //!
 //! The client writes bytes and parses answers itself, so that tests can do what no library would:
 //! broken heads, slow bodies, pipelining. [`Call`] builds and signs well-formed requests.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -346,7 +346,8 @@ impl Connection {
             .collect();
         let mut answer = Answer { status, headers, body: Vec::new() };
         if method != "HEAD" && status != 100 {
-            let length = answer.header("content-length").map_or(0, |v| v.parse().expect("a length"));
+            let length =
+                answer.header("content-length").map_or(0, |v| v.parse().expect("a length"));
             while self.unread.len() < length {
                 self.fill().await?;
             }
@@ -374,11 +375,18 @@ impl Connection {
 }
 
 /// A parsed answer; header names are in lower case.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {:?} {body}", self.status, self.headers)
+    }
 }
 
 impl Answer {

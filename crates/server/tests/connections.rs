@@ -1,0 +1,304 @@
+//! What connections do: stay open, carry bodies in every form, refuse slow and large ones, drain.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Call, Connection, TestServer};
+use serde_json::json;
+use vb_server::{ByteSize, Failure};
+
+fn get_index() -> Call {
+    Call::post("vec", "getVectorIndex", &json!({"indexName": "idx"}))
+}
+
+#[tokio::test]
+async fn a_connection_survives_errors() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let mut connection = server.connect().await;
+    for call in [
+        get_index().with(|c| c.secret = "wrong-secret".into()),
+        Call::new("POST", "missing", "putVectors").with_body("x".repeat(3 << 20)),
+        Call::new("POST", "vec", "queryVectors").with_body("{ not json"),
+        Call::new("POST", "vec", "getVectorIndex").with_body("y".repeat(9 << 20)),
+        Call::new("PUT", "vec", "acl"),
+    ] {
+        let answer = connection.call(&call).await;
+        assert!((400..500).contains(&answer.status), "{answer:?}");
+        assert_eq!(answer.header("connection"), Some("keep-alive"));
+        assert_eq!(connection.call(&get_index()).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let mut connection = server.connect().await;
+    let calls = [
+        get_index(),
+        Call::new("GET", "missing", "bucketInfo"),
+        Call::new("POST", "vec", "getVectorIndex").with_body("{"),
+        get_index(),
+    ];
+    let mut bytes = Vec::new();
+    for call in &calls {
+        bytes.extend(call.head());
+        bytes.extend(&call.body);
+    }
+    connection.write(&bytes).await;
+    let mut statuses = Vec::new();
+    for call in &calls {
+        statuses.push(connection.answer(&call.method).await.status);
+    }
+    assert_eq!(statuses, [200, 404, 400, 200]);
+}
+
+#[tokio::test]
+async fn a_client_that_wants_to_leave_is_let_go() {
+    let server = TestServer::start().await;
+    let mut connection = server.connect().await;
+    let call = Call::account("GET", "").with_header("Connection", "Close");
+    let answer = connection.call(&call).await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
+async fn chunked_bodies_are_read() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = get_index().with_header("Transfer-Encoding", "chunked");
+    let mut connection = server.connect().await;
+    connection.write(&call.head()).await;
+    for piece in call.body.chunks(5) {
+        connection.write(format!("{:x}\r\n", piece.len()).as_bytes()).await;
+        connection.write(piece).await;
+        connection.write(b"\r\n").await;
+    }
+    connection.write(b"0\r\ntrailer: x\r\n\r\n").await;
+    assert_eq!(connection.answer("POST").await.status, 200);
+    assert_eq!(connection.call(&get_index()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_broken_chunk_is_an_incomplete_body() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = get_index().with_header("Transfer-Encoding", "chunked");
+    let mut connection = server.connect().await;
+    connection.write(&call.head()).await;
+    connection.write(b"zz\r\n").await;
+    let answer = connection.answer("POST").await;
+    answer.check_error(400, "IncompleteBody", "0900-00000303");
+    assert_eq!(answer.header("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn a_post_without_any_length_is_refused() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = get_index();
+    let head = String::from_utf8(call.head()).unwrap();
+    let head: Vec<&str> = head.split("\r\n").filter(|l| !l.starts_with("Content-Length")).collect();
+    let mut connection = server.connect().await;
+    connection.write(head.join("\r\n").as_bytes()).await;
+    connection.answer("POST").await.check_error(411, "MissingContentLength", "0900-00000301");
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_limit_of_their_operation_are_refused() {
+    let server = TestServer::with(|config| {
+        config.limits.put_vectors_bytes_max = ByteSize::mib(1);
+        config.limits.body_bytes_max = ByteSize(64 << 10);
+    })
+    .await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    for (operation, bytes) in [("putVectors", (1 << 20) + 1), ("getVectors", (64 << 10) + 1)] {
+        let call = Call::new("POST", "vec", operation).with_body(vec![b' '; bytes]);
+        server.send(&call).await.check_error(400, "EntityTooLarge", "0900-00000302");
+        let call = Call::new("POST", "vec", operation).with_body(vec![b' '; bytes - 1]);
+        server.send(&call).await.check_error(400, "MalformedJson", "0900-00000310");
+    }
+    let call = get_index().with_header("Transfer-Encoding", "chunked");
+    let mut connection = server.connect().await;
+    connection.write(&call.head()).await;
+    for _ in 0..3 {
+        let piece = [format!("{:x}\r\n", 32 << 10).as_bytes(), &[b' '; 32 << 10], b"\r\n"].concat();
+        connection.write(&piece).await;
+    }
+    connection.write(b"0\r\n\r\n").await;
+    let answer = connection.answer("POST").await;
+    answer.check_error(400, "EntityTooLarge", "0900-00000302");
+    assert_eq!(connection.call(&get_index()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_answered_before_it_sends() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let mut connection = server.connect().await;
+    let call = get_index().with_header("Expect", "100-continue");
+    connection.write(&call.head()).await;
+    assert_eq!(connection.answer("POST").await.status, 100);
+    connection.write(&call.body).await;
+    assert_eq!(connection.answer("POST").await.status, 200);
+    let refused = call.with(|c| c.secret = "wrong-secret".into());
+    connection.write(&refused.head()).await;
+    let answer = connection.answer("POST").await;
+    assert_eq!((answer.status, answer.header("connection")), (403, Some("close")));
+    assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_slow_body_ends_in_a_timeout() {
+    let server = TestServer::with(|config| {
+        config.limits.body_timeout = Duration::from_millis(200);
+    })
+    .await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = get_index();
+    let mut connection = server.connect().await;
+    connection.write(&call.head()).await;
+    connection.write(&call.body[..5]).await;
+    let answer = connection.answer("POST").await;
+    answer.check_error(400, "RequestTimeout", "0900-00000304");
+    assert_eq!(answer.header("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_cut_off_by_its_rate() {
+    let server = TestServer::with(|config| {
+        config.limits.body_timeout = Duration::from_millis(300);
+        config.limits.body_rate_min = ByteSize(1 << 20);
+    })
+    .await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = Call::new("POST", "vec", "putVectors").with_body(vec![b' '; 1 << 20]);
+    let mut connection = server.connect().await;
+    connection.write(&call.head()).await;
+    let started = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    let answer = loop {
+        tokio::select! {
+            _ = ticks.tick() => connection.write(b" ").await,
+            answer = connection.try_answer("POST") => break answer.expect("an answer"),
+        }
+    };
+    answer.check_error(400, "RequestTimeout", "0900-00000304");
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_slow_head_is_closed() {
+    let server =
+        TestServer::with(|config| config.limits.header_timeout = Duration::from_millis(200)).await;
+    let mut connection = server.connect().await;
+    connection.write(b"GET / HTTP/1.1\r\nHost: ").await;
+    assert!(connection.is_closed().await);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_for_a_place() {
+    let server = TestServer::with(|config| config.limits.connections_max = 1).await;
+    let mut first = server.connect().await;
+    assert_eq!(first.call(&Call::account("GET", "")).await.status, 200);
+    let mut second = server.connect().await;
+    let call = Call::account("GET", "");
+    second.write(&call.head()).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(200), second.try_answer("GET")).await;
+    assert!(waiting.is_err(), "no place yet");
+    drop(first);
+    assert_eq!(second.answer("GET").await.status, 200);
+}
+
+#[tokio::test]
+async fn writes_beyond_the_byte_budget_are_told_to_come_back() {
+    let server = TestServer::with(|config| {
+        config.limits.put_vectors_bytes_max = ByteSize(64 << 10);
+        config.admission.write_bytes_max = Some(ByteSize(64 << 10));
+        config.admission.wait_max = Duration::from_millis(100);
+    })
+    .await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = Call::new("POST", "vec", "putVectors").with_body(vec![b' '; 64 << 10]);
+    let mut holding = server.connect().await;
+    holding.write(&call.head()).await;
+    holding.write(&call.body[..100]).await;
+    let in_flight = async {
+        while !server
+            .admin("/metrics")
+            .await
+            .text()
+            .contains("admission_bytes{budget=\"write\"} 65536")
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(10), in_flight).await.expect("the first is admitted");
+    let answer = server.send(&call).await;
+    answer.check_error(503, "ServiceUnavailable", "0900-00000702");
+    assert_eq!(server.send(&get_index()).await.status, 200, "queries have a budget of their own");
+    holding.write(&call.body[100..]).await;
+    holding.answer("POST").await.check_error(400, "MalformedJson", "0900-00000310");
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_has_begun_and_accepts_nothing_new() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let addr = server.addr();
+    let admin = server.handle.admin_addr();
+    let call = get_index();
+    let mut begun = server.connect().await;
+    begun.write(&call.head()).await;
+    let mut idle = server.connect().await;
+    assert_eq!(idle.call(&get_index()).await.status, 200);
+    while !server.admin("/metrics").await.text().contains("requests_in_flight 1") {}
+    let stopping = tokio::spawn(server.handle.shutdown());
+    assert!(idle.is_closed().await, "idle connections are closed");
+    let mut probe = Connection::open(admin).await;
+    probe.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(probe.answer("GET").await.status, 503);
+    assert!(tokio::net::TcpStream::connect(addr).await.is_err(), "nothing new is accepted");
+    begun.write(&call.body).await;
+    let answer = begun.answer("POST").await;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(begun.is_closed().await);
+    stopping.await.unwrap().expect("a clean stop");
+}
+
+#[tokio::test]
+async fn a_drain_that_takes_too_long_cuts_and_says_so() {
+    let server = TestServer::with(|config| config.drain_timeout = Duration::from_millis(100)).await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = get_index();
+    let mut begun = server.connect().await;
+    begun.write(&call.head()).await;
+    while !server.admin("/metrics").await.text().contains("requests_in_flight 1") {}
+    let failure = server.handle.shutdown().await.unwrap_err();
+    assert!(matches!(failure, Failure::DrainTimeout { connections: 1 }), "{failure}");
+    assert!(begun.is_closed().await);
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics_are_served() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    assert_eq!(server.admin("/healthz").await.text(), "ok\n");
+    assert_eq!(server.admin("/readyz").await.text(), "ready\n");
+    let metrics = server.admin("/metrics").await;
+    for line in [
+        "vectorbucket_requests_total{operation=\"PutVectorBucket\",status=\"200\",code=\"-\"} 1",
+        "vectorbucket_requests_total{operation=\"PutVectorIndex\",status=\"200\",code=\"-\"} 1",
+        "vectorbucket_request_duration_seconds_count{operation=\"PutVectorIndex\"} 1",
+        "vectorbucket_store_requests_total{verb=\"create\"}",
+        "vectorbucket_engine_buckets_open",
+        "vectorbucket_connections_accepted_total 2",
+        "# EOF",
+    ] {
+        assert!(metrics.text().contains(line), "{line} missing in:\n{}", metrics.text());
+    }
+    assert_eq!(server.admin("/elsewhere").await.status, 404);
+}
