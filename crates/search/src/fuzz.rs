@@ -175,7 +175,7 @@ fn in_order(a: &Candidate, b: &Candidate, order: &dyn Fn(Place, Place) -> Orderi
 }
 
 /// A filter of every kind.
-fn filters() -> Vec<Filter> {
+pub(crate) fn filters() -> Vec<Filter> {
     let tests = [
         Test::Eq(Scalar::Integer(3)),
         Test::Ne(Scalar::String("red".into())),
@@ -204,6 +204,7 @@ pub(crate) const DOCS_MAX: DocId = 1 << 16;
 
 #[cfg(test)]
 mod tests {
+    use crate::SectionKind;
     use proptest::prelude::*;
 
     fn every_body(bytes: &[u8]) {
@@ -280,6 +281,47 @@ mod tests {
                 mutate(&mut bytes, &changes);
                 every_body(&bytes);
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+
+        /// With enough distinct values that their column is kept as runs.
+        #[test]
+        fn mutated_runs_are_harmless(changes in changes()) {
+            let framed = super::segment_seed(1030);
+            let (_, sections) = super::unframe(&framed).expect("a seed is framed");
+            let attributes = sections.iter().find(|section| section.0 == SectionKind::ATTRIBUTES);
+            let mut bytes = attributes.expect("a seed has all sections").2.to_vec();
+            mutate(&mut bytes, &changes);
+            super::attribute_columns(&bytes);
+        }
+    }
+
+    /// Written by version 1 of every section: it opens and answers for ever.
+    #[test]
+    fn the_stored_segment_of_version_1_opens() {
+        let stored = include_bytes!("../tests/fixtures/segment-v1.bin");
+        super::segment(stored);
+        let read = |framed: &[u8]| {
+            let (docs, sections) = super::unframe(framed).expect("framed");
+            crate::Segment::open(&super::segment_schema(), docs, &sections).expect("valid")
+        };
+        let (stored, today) = (read(stored), read(&super::segment_seed(70)));
+        assert_eq!(stored.docs(), today.docs());
+        assert_eq!(stored.attributes(), today.attributes());
+        for doc in 0..stored.docs() {
+            assert_eq!(stored.key(doc), today.key(doc));
+            assert_eq!(stored.find(today.key(doc)), Some(doc));
+            assert_eq!(stored.doc_at(doc), today.doc_at(doc));
+            assert_eq!(stored.metadata(doc), today.metadata(doc));
+            for field in 0..3 {
+                assert_eq!(stored.vector(field, doc), today.vector(field, doc));
+            }
+        }
+        for filter in super::filters() {
+            assert_eq!(stored.select(&filter), today.select(&filter), "{filter:?}");
         }
     }
 

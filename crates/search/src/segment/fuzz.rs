@@ -8,7 +8,7 @@ use super::lists::Lists;
 use super::metadata::{Metadata, MetadataCursor};
 use super::section::{Body, SectionKind};
 use super::vectors::{open_norms, open_vectors};
-use crate::fuzz::DOCS_MAX;
+use crate::fuzz::{DOCS_MAX, filters};
 use bytes::Bytes;
 
 fn with_docs(kind: SectionKind, bytes: &[u8], read: impl FnOnce(u32, [u32; 2], &Bytes)) {
@@ -68,6 +68,9 @@ pub fn attribute_columns(bytes: &[u8]) {
     with_docs(SectionKind::ATTRIBUTES, bytes, |docs, _, section| {
         if let Ok(columns) = Columns::open(docs, section) {
             assert_eq!(columns.attributes().len(), docs as usize);
+            for filter in filters() {
+                assert!(columns.select(&filter).max().is_none_or(|last| last < docs));
+            }
         }
     });
 }
