@@ -9,8 +9,10 @@
 //! * `null` is the same as absent; unknown members are ignored.
 
 mod bucket;
+mod fields;
 mod index;
 mod logging;
+mod put_vectors;
 mod vector;
 
 pub use bucket::{
@@ -18,6 +20,8 @@ pub use bucket::{
 };
 pub use index::{IndexOnly, ListVectorIndexes, PutVectorIndex};
 pub use logging::{LoggingTarget, PutBucketLogging};
-pub use vector::{
-    DeleteVectors, GetVectors, IndexShape, ListVectors, PutVectors, QueryVectors, index_name,
-};
+pub use put_vectors::{PutVectors, index_name};
+pub use vector::{DeleteVectors, GetVectors, IndexShape, ListVectors, QueryVectors};
+
+#[cfg(test)]
+mod vector_tests;

@@ -1,6 +1,13 @@
-//! Vector requests of a Standard index.
+//! Vector requests of a Standard index, except PutVectors.
 
-use crate::oss::{Attribute, Error, Filter, IndexName, Limits, Metric};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::oss::json::Reader;
+use crate::oss::request::fields::{
+    flag, integer, key, max_results, optional, required_index, text, token,
+};
+use crate::oss::{Error, Fault, Filter, IndexName, Limits, Metric};
 
 /// What a vector request is checked against: the settings of its index.
 #[derive(Clone, Copy, Debug)]
@@ -13,38 +20,18 @@ pub struct IndexShape<'a> {
     pub non_filterable: &'a [Box<str>],
 }
 
-/// The `indexName` of a body, found without decoding the rest.
-///
-/// The index decides what the rest is checked against, so it is looked up first. Errors:
-/// `MalformedJson` as far as the body was read, [`Fault::IndexName`](crate::oss::Fault::IndexName).
-pub fn index_name(_body: &[u8]) -> Result<IndexName, Error> {
-    unimplemented!()
-}
-
-/// PutVectors: a checked batch. Row `i` is `keys[i]`, `values[i * dimension..][..dimension]`,
-/// `metadata[i]`, `attributes[i]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PutVectors<'a> {
-    /// The index.
-    pub index: IndexName,
-    /// Unique keys.
-    pub keys: Vec<Box<str>>,
-    /// All rows one after the other; finite numbers.
-    pub values: Vec<f32>,
-    /// Metadata objects as written.
-    pub metadata: Vec<Option<&'a str>>,
-    /// Filterable metadata, in written order, keys unique.
-    pub attributes: Vec<Vec<Attribute>>,
-}
-
-impl<'a> PutVectors<'a> {
-    /// Reads the body in one pass. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
-    pub fn decode(
-        _body: &'a [u8],
-        _shape: &IndexShape<'_>,
-        _limits: &Limits,
-    ) -> Result<Self, Error> {
-        unimplemented!()
+impl IndexShape<'_> {
+    /// Checks one vector. Errors: [`Fault::VectorDimension`], [`Fault::VectorZero`].
+    pub(super) fn check_vector(&self, vector: &[f32]) -> Result<(), Error> {
+        if vector.len() != self.dimension as usize {
+            let message = format!("A vector of this index has {} numbers.", self.dimension);
+            return Err(Error::with_message(Fault::VectorDimension, message));
+        }
+        let is_zero = || vector.iter().all(|number| *number == 0.0);
+        match self.metric {
+            Metric::Cosine if is_zero() => Err(Error::new(Fault::VectorZero)),
+            Metric::Cosine | Metric::Euclidean => Ok(()),
+        }
     }
 }
 
@@ -63,9 +50,41 @@ pub struct GetVectors {
 
 impl GetVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
-    pub fn decode(_body: &[u8], _limits: &Limits) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let mut reader = Reader::new(body)?;
+        let (mut index, mut keys) = (None, None);
+        let (mut return_data, mut return_metadata) = (false, false);
+        let mut members = reader.members()?;
+        while let Some(name) = members.next(&mut reader)? {
+            match &*name {
+                "indexName" => index = text(&mut reader)?,
+                "keys" => keys = optional(&mut reader, |reader| get_keys(reader, limits))?,
+                "returnData" => return_data = flag(&mut reader)?,
+                "returnMetadata" => return_metadata = flag(&mut reader)?,
+                _ => reader.skip()?,
+            }
+        }
+        reader.end()?;
+        let index = required_index(index)?;
+        let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| batch(limits.get_max))?;
+        Ok(Self { index, keys, return_data, return_metadata })
     }
+}
+
+fn get_keys(reader: &mut Reader<'_>, limits: &Limits) -> Result<Vec<Box<str>>, Error> {
+    let mut keys = Vec::new();
+    let mut items = reader.items()?;
+    while items.next(reader)? {
+        if keys.len() == limits.get_max {
+            return Err(batch(limits.get_max));
+        }
+        keys.push(key(reader, limits)?.into());
+    }
+    Ok(keys)
+}
+
+fn batch(max: usize) -> Error {
+    Error::with_message(Fault::VectorBatch, format!("keys must have 1 to {max} entries."))
 }
 
 /// ListVectors.
@@ -91,13 +110,58 @@ pub struct ListVectors {
 
 impl ListVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
-    pub fn decode(_body: &[u8], _limits: &Limits) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let mut reader = Reader::new(body)?;
+        let (mut index, mut max, mut page_token) = (None, None, None);
+        let (mut return_data, mut return_metadata) = (false, false);
+        let (mut segment_count, mut segment_index, mut filter) = (None, None, None);
+        let mut members = reader.members()?;
+        while let Some(name) = members.next(&mut reader)? {
+            match &*name {
+                "indexName" => index = text(&mut reader)?,
+                "maxResults" => max = integer(&mut reader, Fault::MaxResults)?,
+                "nextToken" => page_token = token(&mut reader, limits)?,
+                "returnData" => return_data = flag(&mut reader)?,
+                "returnMetadata" => return_metadata = flag(&mut reader)?,
+                "segmentCount" => segment_count = integer(&mut reader, Fault::Segment)?,
+                "segmentIndex" => segment_index = integer(&mut reader, Fault::Segment)?,
+                "filter" => filter = optional(&mut reader, |reader| Filter::read(reader, limits))?,
+                _ => reader.skip()?,
+            }
+        }
+        reader.end()?;
+        let index = required_index(index)?;
+        let max = max_results(max, limits.list_default, limits.list_max)?;
+        let (segment_count, segment_index) = segment(segment_count, segment_index, limits)?;
+        let filter = filter.unwrap_or(Filter::All);
+        let token = page_token;
+        Ok(Self {
+            index,
+            max,
+            token,
+            return_data,
+            return_metadata,
+            segment_count,
+            segment_index,
+            filter,
+        })
     }
 
-    /// Checks against the index. Error: [`Fault::FilterKey`](crate::oss::Fault::FilterKey).
-    pub fn check(&self, _shape: &IndexShape<'_>) -> Result<(), Error> {
-        unimplemented!()
+    /// Checks against the index. Error: [`Fault::FilterKey`].
+    pub fn check(&self, shape: &IndexShape<'_>) -> Result<(), Error> {
+        self.filter.check_keys(shape.non_filterable)
+    }
+}
+
+/// Count and index of the segment: 1 and 0 when absent.
+fn segment(count: Option<i64>, index: Option<i64>, limits: &Limits) -> Result<(u32, u32), Error> {
+    let number = |number: i64| u32::try_from(number).ok();
+    let count =
+        number(count.unwrap_or(1)).filter(|count| (1..=limits.segments_max).contains(count));
+    let index = number(index.unwrap_or(0));
+    match (count, index) {
+        (Some(count), Some(index)) if index < count => Ok((count, index)),
+        _ => Err(Error::new(Fault::Segment)),
     }
 }
 
@@ -112,9 +176,41 @@ pub struct DeleteVectors {
 
 impl DeleteVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
-    pub fn decode(_body: &[u8], _limits: &Limits) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let mut reader = Reader::new(body)?;
+        let (mut index, mut keys) = (None, None);
+        let mut members = reader.members()?;
+        while let Some(name) = members.next(&mut reader)? {
+            match &*name {
+                "indexName" => index = text(&mut reader)?,
+                "keys" => keys = optional(&mut reader, |reader| distinct_keys(reader, limits))?,
+                _ => reader.skip()?,
+            }
+        }
+        reader.end()?;
+        let index = required_index(index)?;
+        let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| batch(limits.delete_max))?;
+        Ok(Self { index, keys })
     }
+}
+
+/// The limit counts distinct keys, so repetitions are legal.
+fn distinct_keys(reader: &mut Reader<'_>, limits: &Limits) -> Result<Vec<Box<str>>, Error> {
+    let mut keys: Vec<Box<str>> = Vec::new();
+    let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
+    let mut items = reader.items()?;
+    while items.next(reader)? {
+        let key = key(reader, limits)?;
+        if seen.contains(&key) {
+            continue;
+        }
+        if keys.len() == limits.delete_max {
+            return Err(batch(limits.delete_max));
+        }
+        keys.push((&*key).into());
+        seen.insert(key);
+    }
+    Ok(keys)
 }
 
 /// QueryVectors.
@@ -136,14 +232,62 @@ pub struct QueryVectors {
 
 impl QueryVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
-    pub fn decode(_body: &[u8], _limits: &Limits) -> Result<Self, Error> {
-        unimplemented!()
+    pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let mut reader = Reader::new(body)?;
+        let (mut index, mut vector, mut top_k, mut filter) = (None, None, None, None);
+        let (mut return_distance, mut return_metadata) = (false, false);
+        let mut members = reader.members()?;
+        while let Some(name) = members.next(&mut reader)? {
+            match &*name {
+                "indexName" => index = text(&mut reader)?,
+                "queryVector" => {
+                    vector = optional(&mut reader, |reader| query_vector(reader, limits))?;
+                }
+                "topK" => top_k = integer(&mut reader, Fault::TopK)?,
+                "filter" => filter = optional(&mut reader, |reader| Filter::read(reader, limits))?,
+                "returnDistance" => return_distance = flag(&mut reader)?,
+                "returnMetadata" => return_metadata = flag(&mut reader)?,
+                _ => reader.skip()?,
+            }
+        }
+        reader.end()?;
+        let index = required_index(index)?;
+        let vector = vector.flatten().filter(|vector| !vector.is_empty());
+        let vector = vector.ok_or(Error::new(Fault::VectorData))?;
+        let top_k = check_top_k(top_k, limits)?;
+        let filter = filter.unwrap_or(Filter::All);
+        Ok(Self { index, vector, top_k, filter, return_distance, return_metadata })
     }
 
-    /// Checks against the index. Errors: [`Fault::VectorDimension`](crate::oss::Fault::VectorDimension),
-    /// [`Fault::VectorZero`](crate::oss::Fault::VectorZero),
-    /// [`Fault::FilterKey`](crate::oss::Fault::FilterKey).
-    pub fn check(&self, _shape: &IndexShape<'_>) -> Result<(), Error> {
-        unimplemented!()
+    /// Checks against the index. Errors: [`Fault::VectorDimension`], [`Fault::VectorZero`],
+    /// [`Fault::FilterKey`].
+    pub fn check(&self, shape: &IndexShape<'_>) -> Result<(), Error> {
+        shape.check_vector(&self.vector)?;
+        self.filter.check_keys(shape.non_filterable)
     }
+}
+
+fn query_vector(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Vec<f32>>, Error> {
+    let mut vector = None;
+    let mut members = reader.members()?;
+    while let Some(name) = members.next(reader)? {
+        match &*name {
+            "float32" => {
+                vector = optional(reader, |reader| {
+                    let mut numbers = Vec::new();
+                    reader.floats(&mut numbers, limits.dimension_max as usize).map(|_| numbers)
+                })?;
+            }
+            _ => reader.skip()?,
+        }
+    }
+    Ok(vector)
+}
+
+fn check_top_k(asked: Option<i64>, limits: &Limits) -> Result<usize, Error> {
+    let asked = asked.and_then(|asked| usize::try_from(asked).ok());
+    asked.filter(|top_k| (1..=limits.top_k_max).contains(top_k)).ok_or_else(|| {
+        let message = format!("topK must be between 1 and {}.", limits.top_k_max);
+        Error::with_message(Fault::TopK, message)
+    })
 }
