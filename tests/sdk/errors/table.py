@@ -17,6 +17,8 @@ Codes that a client cannot reach here are listed at the end with the reason.
 from dataclasses import dataclass, field
 
 PARAMETER = "VectorIndexParameterInvalid"
+SHAPE = "MalformedJson"
+"""Also the code for a member of another JSON type."""
 V = {"float32": [1, 2, 3]}
 ROW = {"key": "k", "data": V}
 
@@ -208,7 +210,6 @@ INDEXES = [
             ("dimension", -1),
             ("dimension", 4097),
             ("dimension", 2.5),
-            ("dimension", "3"),
             ("distance_metric", "ip"),
             ("distance_metric", "dot"),
             ("metadata", {"nonFilterableMetadataKeys": []}),
@@ -217,6 +218,16 @@ INDEXES = [
             ("metadata", {"nonFilterableMetadataKeys": ["a-b"]}),
             ("metadata", {"nonFilterableMetadataKeys": ["x" * 64]}),
             ("metadata", {"nonFilterableMetadataKeys": ["a", "a"]}),
+        )
+    ),
+    *(
+        Case(f"index {name} of another type", 400, SHAPE, None, sdk=("put_vector_index", {"bucket": "errors", "index_name": "new", "data_type": "float32", "dimension": 3, "distance_metric": "cosine", name: value}))
+        for name, value in (
+            ("index_name", 5),
+            ("data_type", True),
+            ("dimension", "3"),
+            ("distance_metric", []),
+            ("metadata", "x"),
             ("metadata", {"nonFilterableMetadataKeys": [5]}),
             ("metadata", {"nonFilterableMetadataKeys": "a"}),
         )
@@ -270,7 +281,11 @@ INDEXES = [
     ),
     *(
         Case(f"listVectorIndexes {name} {value!r}", 400, PARAMETER, None, sdk=("list_vector_indexes", {"bucket": "errors", name: value}))
-        for name, value in (("max_results", 501), ("max_results", -1), ("max_results", "5"), ("prefix", 5))
+        for name, value in (("max_results", 501), ("max_results", -1))
+    ),
+    *(
+        Case(f"listVectorIndexes {name} of another type", 400, SHAPE, None, sdk=("list_vector_indexes", {"bucket": "errors", name: value}))
+        for name, value in (("max_results", "5"), ("prefix", 5), ("next_token", {}))
     ),
 ]
 
@@ -280,28 +295,47 @@ VECTORS = [
         for name, vectors in (
             ("none", []),
             ("501", [{"key": f"k{i}", "data": V} for i in range(501)]),
-            ("no array", "x"),
-            ("entry no object", [5]),
             ("no key", [{"data": V}]),
             ("empty key", [{"key": "", "data": V}]),
             ("key of 1025", [{"key": "x" * 1025, "data": V}]),
-            ("key no string", [{"key": 5, "data": V}]),
             ("no data", [{"key": "k"}]),
             ("empty data", [{"key": "k", "data": {}}]),
             ("data null", [{"key": "k", "data": None}]),
             ("too few", [{"key": "k", "data": {"float32": [1, 2]}}]),
             ("too many", [{"key": "k", "data": {"float32": [1, 2, 3, 4]}}]),
-            ("element string", [{"key": "k", "data": {"float32": [1, 2, "3"]}}]),
-            ("element null", [{"key": "k", "data": {"float32": [1, 2, None]}}]),
             ("element too large", [{"key": "k", "data": {"float32": [1, 2, 1e39]}}]),
             ("element far too small", [{"key": "k", "data": {"float32": [1, 2, -1e300]}}]),
             ("key twice", [ROW, ROW]),
-            ("metadata array", [ROW | {"metadata": []}]),
-            ("metadata string", [ROW | {"metadata": "x"}]),
             ("metadata null value", [ROW | {"metadata": {"a": None}}]),
             ("metadata nested", [ROW | {"metadata": {"a": {"b": 1}}}]),
             ("metadata over 2 KB filterable", [ROW | {"metadata": {"a": "x" * 2100}}]),
             ("metadata with 11 keys", [ROW | {"metadata": {f"k{i}": "v" for i in range(11)}}]),
+        )
+    ),
+    *(
+        Case(f"putVectors {name}", 400, SHAPE, None, sdk=index("put_vectors", vectors=vectors))
+        for name, vectors in (
+            ("no array", "x"),
+            ("entry no object", [5]),
+            ("key no string", [{"key": 5, "data": V}]),
+            ("data no object", [{"key": "k", "data": [1, 2, 3]}]),
+            ("element string", [{"key": "k", "data": {"float32": [1, 2, "3"]}}]),
+            ("element null", [{"key": "k", "data": {"float32": [1, 2, None]}}]),
+            ("metadata array", [ROW | {"metadata": []}]),
+            ("metadata string", [ROW | {"metadata": "x"}]),
+        )
+    ),
+    *(
+        Case(f"{method} {name} of another type", 400, SHAPE, None, sdk=index(method, **fields))
+        for method, name, fields in (
+            ("get_vectors", "keys", {"keys": "k"}),
+            ("get_vectors", "key", {"keys": [5]}),
+            ("get_vectors", "returnData", {"keys": ["k"], "return_data": "yes"}),
+            ("delete_vectors", "key", {"keys": [5]}),
+            ("list_vectors", "maxResults", {"max_results": "5"}),
+            ("list_vectors", "nextToken", {"next_token": 5}),
+            ("query_vectors", "topK", {"query_vector": V, "top_k": "1"}),
+            ("query_vectors", "queryVector", {"query_vector": [1, 2, 3], "top_k": 1}),
         )
     ),
     Case("putVectors zero vector under cosine", 400, PARAMETER, None, sdk=("put_vectors", {"bucket": "errors", "index_name": "angle", "vectors": [{"key": "k", "data": {"float32": [0, 0, 0]}}]})),
@@ -315,14 +349,11 @@ VECTORS = [
             ("101 keys", {"keys": ["k"] * 101}),
             ("empty key", {"keys": [""]}),
             ("key of 1025", {"keys": ["x" * 1025]}),
-            ("keys no array", {"keys": "k"}),
-            ("key no string", {"keys": [5]}),
-            ("returnData no boolean", {"keys": ["k"], "return_data": "yes"}),
         )
     ),
     *(
         Case(f"deleteVectors {name}", 400, PARAMETER, None, sdk=index("delete_vectors", keys=keys))
-        for name, keys in (("no keys", []), ("501 keys", [f"k{i}" for i in range(501)]), ("empty key", [""]), ("key no string", [5]))
+        for name, keys in (("no keys", []), ("501 keys", [f"k{i}" for i in range(501)]), ("empty key", [""]))
     ),
     *(
         Case(f"listVectors {name}", 400, PARAMETER, None, sdk=index("list_vectors", **fields))

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from harness import settings
 from harness.raw import Client
 from harness.server import Server, StartFailed
 
@@ -190,17 +191,13 @@ def test_folder_without_permission_is_a_clear_start_failure(tmp_path):
     """As an ordinary user on a folder of root's; run by root, the server gives up its rights first."""
     if os.geteuid() != 0:
         pytest.skip("needs root to make a folder of somebody else's")
-    from harness import settings
-
     folder = tmp_path / "theirs"
-    folder.mkdir(mode=0o755)
-    for parent in [folder, *folder.parents]:
-        if parent == parent.parent:
-            break
-        parent.chmod(parent.stat().st_mode | 0o055) if parent.is_relative_to(tmp_path.parent.parent) else None
+    folder.mkdir()
+    for passable in (folder, tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        passable.chmod(0o755)
     server = Server(tmp_path / "server", {"VECTORBUCKET_STORE": str(folder / "data")})
     command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", str(settings.binary()), "serve"]
-    done = subprocess.run(command, env=server._environment(), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, cwd="/")
+    done = subprocess.run(command, env=server.settings(), capture_output=True, text=True, timeout=60, cwd="/")
     said = done.stdout + done.stderr
     assert done.returncode not in (0, None)
     assert "ermission" in said and str(folder) in said, said

@@ -1,5 +1,7 @@
 """Clients of the official Python SDK, one for each way it can reach a local server."""
 
+import urllib.parse
+
 import alibabacloud_oss_v2 as oss
 import alibabacloud_oss_v2.vectors as oss_vectors
 import requests.adapters
@@ -38,6 +40,9 @@ class PinnedAdapter(requests.adapters.HTTPAdapter):
 
     def request_url(self, request, proxies):
         return request.path_url
+
+    def add_headers(self, request, **kwargs):
+        request.headers["Host"] = urllib.parse.urlsplit(request.url).netloc
 
 
 def by_custom_client(server, **more) -> oss_vectors.Client:

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import settings
+from . import settings as suite
 
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 30.0
@@ -62,8 +62,8 @@ class Server:
         """Starts the process and returns when it is ready to serve. Raises StartFailed."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(settings.binary()), "serve", *self.arguments],
-                env=self._environment(),
+                [str(suite.binary()), "serve", *self.arguments],
+                env=self.settings(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -142,16 +142,17 @@ class Server:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{name}:\s+(\d+) kB$", text, re.M).group(1))
 
-    def _environment(self) -> dict:
+    def settings(self) -> dict:
+        """The environment of the process."""
         inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(("VECTORBUCKET_", "HTTP_PROXY"))}
         settled = inherited | {
             "VECTORBUCKET_LISTEN": f"127.0.0.1:{self.port}",
             "VECTORBUCKET_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
             "VECTORBUCKET_STORE": str(self.data),
-            "VECTORBUCKET_REGION": settings.REGION,
-            "VECTORBUCKET_ACCOUNT_ID": settings.ACCOUNT,
-            "VECTORBUCKET_ROOT_ACCESS_KEY_ID": settings.ACCESS_KEY_ID,
-            "VECTORBUCKET_ROOT_ACCESS_KEY_SECRET": settings.ACCESS_KEY_SECRET,
+            "VECTORBUCKET_REGION": suite.REGION,
+            "VECTORBUCKET_ACCOUNT_ID": suite.ACCOUNT,
+            "VECTORBUCKET_ROOT_ACCESS_KEY_ID": suite.ACCESS_KEY_ID,
+            "VECTORBUCKET_ROOT_ACCESS_KEY_SECRET": suite.ACCESS_KEY_SECRET,
             "RUST_BACKTRACE": "1",
         } | self.environment
         return {name: value for name, value in settled.items() if value is not None}

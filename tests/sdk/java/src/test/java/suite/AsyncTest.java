@@ -3,8 +3,10 @@ package suite;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import com.aliyun.sdk.service.oss2.credentials.StaticCredentialsProvider;
+import com.aliyun.sdk.service.oss2.transport.apache5client.Apache5AsyncHttpClientBuilder;
 import com.aliyun.sdk.service.oss2.vectors.OSSAsyncVectorsClient;
 import com.aliyun.sdk.service.oss2.vectors.models.*;
+import java.net.URI;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -16,7 +18,8 @@ class AsyncTest extends Suite {
     @Test
     void everyMethod() throws Exception {
         try (OSSAsyncVectorsClient async = OSSAsyncVectorsClient.newBuilder()
-                .region(REGION).accountId(ACCOUNT).endpoint("http://" + REGION + ".oss-vectors.aliyuncs.com").proxyHost(URL)
+                .region(REGION).accountId(ACCOUNT).endpoint("http://localhost:" + URI.create(URL).getPort())
+                .httpClient(Apache5AsyncHttpClientBuilder.create().dnsResolver(LOOPBACK).build())
                 .credentialsProvider(new StaticCredentialsProvider(KEY_ID, SECRET)).build()) {
             String bucket = "java-suite-async";
             checkCommon(async.putVectorBucketAsync(PutVectorBucketRequest.newBuilder().bucket(bucket).build()).get(), 200);

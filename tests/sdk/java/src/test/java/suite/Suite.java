@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.aliyun.sdk.service.oss2.credentials.StaticCredentialsProvider;
 import com.aliyun.sdk.service.oss2.exceptions.ServiceException;
 import com.aliyun.sdk.service.oss2.models.ResultModel;
+import com.aliyun.sdk.service.oss2.transport.apache5client.Apache5HttpClientBuilder;
 import com.aliyun.sdk.service.oss2.vectors.OSSVectorsClient;
 import com.aliyun.sdk.service.oss2.vectors.models.DeleteVectorBucketRequest;
 import com.aliyun.sdk.service.oss2.vectors.models.DeleteVectorIndexRequest;
@@ -18,20 +19,23 @@ import com.aliyun.sdk.service.oss2.vectors.models.PutVectorBucketRequest;
 import com.aliyun.sdk.service.oss2.vectors.models.PutVectorIndexRequest;
 import com.aliyun.sdk.service.oss2.vectors.models.PutVectorsRequest;
 import com.aliyun.sdk.service.oss2.vectors.paginator.ListVectorIndexesIterable;
+import java.net.InetAddress;
+import java.net.URI;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.hc.client5.http.DnsResolver;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.function.Executable;
 
 /**
- * Shared by all suites: a client that reaches the server through {@code proxyHost}, buckets that are removed afterwards, and
- * what holds for every result and every error. The server's address and identity come from tests/sdk/run.py.
+ * Shared by all suites: a client whose host names all lead to the server, buckets that are removed afterwards, and what holds
+ * for every result and every error. The server's address and identity come from tests/sdk/run.py.
  */
 abstract class Suite {
     static final String URL = required("SUITE_URL");
@@ -39,6 +43,20 @@ abstract class Suite {
     static final String ACCOUNT = required("SUITE_ACCOUNT_ID");
     static final String KEY_ID = required("SUITE_ACCESS_KEY_ID");
     static final String SECRET = required("SUITE_ACCESS_KEY_SECRET");
+
+    /** What a wildcard DNS name does: every host is this machine. */
+    static final DnsResolver LOOPBACK = new DnsResolver() {
+        @Override
+        public InetAddress[] resolve(String host) {
+            return new InetAddress[] {InetAddress.getLoopbackAddress()};
+        }
+
+        @Override
+        public String resolveCanonicalHostname(String host) {
+            return host;
+        }
+    };
+
     private static final AtomicInteger NAMES = new AtomicInteger();
 
     static OSSVectorsClient client;
@@ -66,8 +84,8 @@ abstract class Suite {
         return OSSVectorsClient.newBuilder()
                 .region(REGION)
                 .accountId(ACCOUNT)
-                .endpoint("http://" + REGION + ".oss-vectors.aliyuncs.com")
-                .proxyHost(URL)
+                .endpoint("http://localhost:" + URI.create(URL).getPort())
+                .httpClient(Apache5HttpClientBuilder.create().dnsResolver(Suite.LOOPBACK).build())
                 .credentialsProvider(new StaticCredentialsProvider(keyId, secret))
                 .build();
     }
