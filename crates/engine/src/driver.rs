@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::catalog::command::Command;
 use crate::engine::Inner;
 use crate::error::Error;
+use crate::index;
 use crate::paths;
 use crate::plan::{Step, plan};
 use crate::records::{BucketId, IndexId};
@@ -114,10 +115,11 @@ async fn clean(inner: &Inner, bucket: &BucketId) -> Result<(), Error> {
     inner.complete_drops(bucket).await?;
     let state = inner.state(bucket).await?;
     for dropped in &state.dropped {
-        inner.remove_objects(dropped.id).await?;
         // Another process may have had a write under way when the index was fenced; what it still
         // creates is found by the sweep after the grace period.
-        if inner.sweep_is_last(dropped.at_ms) {
+        let last = inner.sweep_is_last(dropped.at_ms);
+        index::remove(&inner.context, dropped.id, last).await?;
+        if last {
             inner.command(bucket, Command::Swept(dropped.id), false).await?;
         }
     }

@@ -399,8 +399,8 @@ impl Inner {
                     Error::IndexExists | Error::TooManyIndexes | Error::NoSuchBucket
                 );
                 if definite {
-                    index::fence(&self.context, create.id).await?;
-                    self.remove_objects(create.id).await?;
+                    // Nobody else ever learnt of the id.
+                    index::remove(&self.context, create.id, true).await?;
                 }
                 Err(error)
             }
@@ -441,11 +441,6 @@ impl Inner {
             self.indexes.forget(&id, &index);
         }
         index::fence(&self.context, id).await
-    }
-
-    /// Removes whatever is left of a dropped index.
-    pub(crate) async fn remove_objects(&self, id: IndexId) -> Result<(), Error> {
-        index::remove(&self.context, id).await
     }
 
     /// Whether a sweep now finds everything that writers of a dropped index can still leave behind.

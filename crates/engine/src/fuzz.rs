@@ -39,7 +39,8 @@ pub fn index_event(bytes: &[u8]) {
     let schema =
         Schema { vector_fields: vec![field("a", 2), field("b", 3)], non_filterable: Vec::new() };
     if let Ok(IndexEvent::Put(rows)) = event::decode(&schema, Bytes::copy_from_slice(bytes)) {
-        let present = |field: &event::FieldRows| (0..rows.len()).filter(|row| field.has(*row)).count();
+        let present =
+            |field: &event::FieldRows| (0..rows.len()).filter(|row| field.has(*row)).count();
         for field in &rows.fields {
             assert_eq!(field.values.len(), present(field) * field.row_bytes());
         }

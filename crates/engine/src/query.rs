@@ -17,9 +17,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
-use vb_search::{
-    Candidate, Corrupt, Filter, Mask, Place, PreparedQuery, Schema, TopK, scan_rows,
-};
+use vb_search::{Candidate, Corrupt, Filter, Mask, Place, PreparedQuery, Schema, TopK, scan_rows};
 
 use crate::index::chunk::ChunkView;
 use crate::index::view::{Source, View, key_order};

@@ -103,9 +103,8 @@ struct Bounds {
 
 impl Bounds {
     fn contains(&self, hash: u64, key: &[u8]) -> bool {
-        let begun = self.after.as_ref().is_none_or(|after| {
-            (hash, key) > (after.hash, after.key.as_ref())
-        });
+        let begun =
+            self.after.as_ref().is_none_or(|after| (hash, key) > (after.hash, after.key.as_ref()));
         begun && hash >= self.first && hash <= self.last
     }
 }
@@ -199,9 +198,8 @@ fn memtable_entries<'a>(
     bounds: &'a Bounds,
 ) -> impl Iterator<Item = Entry<'a>> {
     let chunks = view.frozen.iter().chain(view.active.iter()).enumerate();
-    let entries = chunks.flat_map(|(number, chunk)| {
-        chunk_entries(view.segments.len() + number, chunk, bounds)
-    });
+    let entries = chunks
+        .flat_map(|(number, chunk)| chunk_entries(view.segments.len() + number, chunk, bounds));
     let mut heap: BinaryHeap<Reverse<Entry<'a>>> = entries.map(Reverse).collect();
     std::iter::from_fn(move || heap.pop().map(|Reverse(entry)| entry)).filter(|entry| {
         match view.source(entry.source) {
@@ -230,9 +228,10 @@ fn chunk_entries<'a>(
 
 /// The part whose next record comes first.
 fn least(parts: &mut [Entries<'_>]) -> Option<usize> {
-    let heads = parts.iter_mut().enumerate().filter_map(|(number, part)| {
-        part.peek().map(|entry| (*entry, number))
-    });
+    let heads = parts
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(number, part)| part.peek().map(|entry| (*entry, number)));
     heads.min().map(|(_, number)| number)
 }
 

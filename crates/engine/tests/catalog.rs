@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{bucket, engine, index, one_field, quiet, record, settings};
+use common::{bucket, engine, index, one_field, quiet, record, settings, sole};
 use vb_commit::Store;
 use vb_engine::{
     BucketChange, BucketId, BucketSettings, Created, Engine, Error, IndexState, LoggingTarget,
@@ -21,7 +21,7 @@ async fn reopen(engine: Engine, store: &Store) -> Engine {
 
 #[tokio::test]
 async fn a_bucket_keeps_everything_it_was_given() {
-    let store = Store::memory();
+    let store = sole();
     let mut engine = engine(&store, quiet()).await;
     let tags = vec![("k1".to_owned(), "v1".to_owned()), ("k2".to_owned(), String::new())];
     let settings = BucketSettings { resource_group: "rg-1".to_owned(), tags: tags.clone() };
@@ -64,7 +64,7 @@ async fn a_bucket_keeps_everything_it_was_given() {
 
 #[tokio::test]
 async fn what_does_not_exist_is_said_to_not_exist() {
-    let store = Store::memory();
+    let store = sole();
     let engine = engine(&store, quiet()).await;
     let none = named("none");
     assert!(matches!(engine.bucket(&none).await, Err(Error::NoSuchBucket)));
@@ -84,7 +84,7 @@ async fn what_does_not_exist_is_said_to_not_exist() {
 
 #[tokio::test]
 async fn buckets_are_listed_by_name_and_account_within_their_quota() {
-    let store = Store::memory();
+    let store = sole();
     let engine = engine(&store, Options { buckets_max: 3, ..quiet() }).await;
     let names: [&[u8]; 3] = [b"c", b"a/../b", b"a"];
     for name in names {
@@ -108,7 +108,7 @@ async fn buckets_are_listed_by_name_and_account_within_their_quota() {
 
 #[tokio::test]
 async fn concurrent_creations_stay_within_the_quota() {
-    let store = Store::memory();
+    let store = sole();
     let engine = engine(&store, Options { buckets_max: 5, indexes_max: 5, ..quiet() }).await;
     let buckets = (0..12).map(|number| {
         let (engine, id) = (engine.clone(), named(&format!("b{number}")));
@@ -137,7 +137,7 @@ async fn concurrent_creations_stay_within_the_quota() {
 
 #[tokio::test]
 async fn an_index_keeps_its_settings_and_its_name_is_taken() {
-    let store = Store::memory();
+    let store = sole();
     let mut engine = engine(&store, quiet()).await;
     index(&engine, "index", common::two_fields()).await;
     let again = engine.create_index(&bucket(), b"index", settings(one_field(9))).await;
@@ -153,7 +153,7 @@ async fn an_index_keeps_its_settings_and_its_name_is_taken() {
 
 #[tokio::test]
 async fn a_bucket_with_an_index_is_not_deleted() {
-    let store = Store::memory();
+    let store = sole();
     let mut engine = engine(&store, quiet()).await;
     let before = index(&engine, "index", one_field(1)).await;
     assert!(matches!(engine.delete_bucket(&bucket()).await, Err(Error::BucketNotEmpty)));
@@ -171,7 +171,7 @@ async fn a_bucket_with_an_index_is_not_deleted() {
 /// More commands than one manifest's worth of slots, over restarts: the folded state is the state.
 #[tokio::test]
 async fn a_long_catalog_log_is_folded_and_reads_the_same() {
-    let store = Store::memory();
+    let store = sole();
     let mut engine = engine(&store, quiet()).await;
     engine.create_bucket(&bucket(), BucketSettings::default()).await.unwrap();
     for round in 0..150 {
@@ -184,4 +184,40 @@ async fn a_long_catalog_log_is_folded_and_reads_the_same() {
     }
     let objects = store.list_after("catalog", None).await.unwrap();
     assert!(objects.iter().any(|object| object.path.contains("/manifest/")));
+}
+
+/// A deletion that stopped after each of its steps is completed by the next start.
+#[tokio::test]
+async fn a_half_done_deletion_is_completed() {
+    for step in 0..2 {
+        let store = sole();
+        let first = engine(&store, quiet()).await;
+        let index = index(&first, "index", one_field(1)).await;
+        let other = first.create_index(&bucket(), b"other", settings(one_field(1))).await.unwrap();
+        first.shutdown().await;
+        common::half_delete(&store, &bucket(), index.id(), step == 1).await;
+        let second = engine(&store, quiet()).await;
+        // A name being deleted is free again as soon as somebody asks for it.
+        let anew = second.create_index(&bucket(), b"index", settings(one_field(1))).await.unwrap();
+        assert_ne!(anew.id, index.id());
+        let prefixes = async || {
+            let listed = store.list_level("index").await.unwrap().prefixes;
+            listed.into_iter().map(|path| path.replace("index/", "")).collect::<Vec<_>>()
+        };
+        while prefixes().await.contains(&index.id().to_string()) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let mut left = vec![anew.id.to_string(), other.id.to_string()];
+        left.sort();
+        assert_eq!(prefixes().await, left);
+        second.shutdown().await;
+        // Nobody has to ask: the start alone completes it.
+        common::half_delete(&store, &bucket(), anew.id, step == 1).await;
+        let third = engine(&store, quiet()).await;
+        while prefixes().await.len() > 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(third.list_indexes(&bucket()).await.unwrap().len(), 1);
+        third.shutdown().await;
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{
     Model, batch, bucket, check_all, engine, get, index, key, list_all, one_field, page, query,
-    quiet, record,
+    quiet, record, shared, sole,
 };
 use vb_commit::{LocalOptions, Store};
 use vb_engine::{Engine, Error, IndexHandle, Options, PutBatch, VectorColumn};
@@ -54,7 +54,7 @@ async fn a_restart_finds_every_acknowledged_write_in_log_and_segments() {
 /// What kill -9 leaves: nothing was closed, nothing flushed.
 #[tokio::test]
 async fn an_engine_that_just_vanishes_loses_nothing() {
-    let store = Store::memory();
+    let store = sole();
     let mut model = Model::default();
     {
         let engine = engine(&store, quiet()).await;
@@ -71,7 +71,7 @@ async fn an_engine_that_just_vanishes_loses_nothing() {
 
 #[tokio::test]
 async fn a_flush_folds_and_removes_what_it_folded() {
-    let store = Store::memory();
+    let store = sole();
     let engine = engine(&store, quiet()).await;
     let index = index(&engine, "index", one_field(2)).await;
     let mut model = Model::default();
@@ -109,10 +109,10 @@ fn count(paths: &[String], part: &str) -> usize {
 /// is kept while it does not change and replaced when it does.
 #[tokio::test]
 async fn large_deletion_bitmaps_are_objects() {
-    let store = Store::memory();
+    let store = sole();
     let mut engine = engine(&store, quiet()).await;
     let mut index = index(&engine, "index", one_field(1)).await;
-    // Every second of 150,000 documents: two bytes each as an array, more than 8 KiB per 65,536.
+    // Every third of 600,000 documents: 8 KiB per 65,536 of them, more than 64 KiB.
     let rows = 600_000usize;
     for start in (0..rows).step_by(50_000) {
         let numbers = start..start + 50_000;
@@ -165,7 +165,7 @@ async fn large_deletion_bitmaps_are_objects() {
 /// Writers, deleters, readers and flushes at the same time; at the end the index is the model.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flushes_run_beside_writes_deletes_and_reads() {
-    let store = Store::memory();
+    let store = sole();
     let options = Options { memtable_bytes_max: 20_000, ..quiet() };
     let engine = engine(&store, options).await;
     let index = index(&engine, "index", one_field(2)).await;
@@ -229,12 +229,9 @@ async fn flushes_run_beside_writes_deletes_and_reads() {
 
 #[tokio::test]
 async fn the_driver_flushes_full_memtables_and_closes_idle_indexes() {
-    let store = Store::memory();
-    let options = Options {
-        memtable_bytes_max: 4000,
-        idle_after: Duration::from_millis(300),
-        ..quiet()
-    };
+    let store = sole();
+    let options =
+        Options { memtable_bytes_max: 4000, idle_after: Duration::from_millis(300), ..quiet() };
     let engine = engine(&store, options).await;
     let index = index(&engine, "index", one_field(2)).await;
     let mut model = Model::default();
@@ -259,8 +256,18 @@ async fn until(condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_deleted_index_is_gone_for_handles_names_and_objects() {
-    let store = Store::memory();
-    let engine = engine(&store, quiet()).await;
+    deleted_index_is_gone(sole(), quiet()).await;
+}
+
+/// With other writers about, the last trace goes after the grace period.
+#[tokio::test]
+async fn a_deleted_index_is_gone_from_a_shared_store() {
+    let options = Options { sweep_grace: Duration::from_millis(200), ..quiet() };
+    deleted_index_is_gone(shared(), options).await;
+}
+
+async fn deleted_index_is_gone(store: Store, options: Options) {
+    let engine = engine(&store, options).await;
     let old = index(&engine, "index", one_field(2)).await;
     let mut model = Model::default();
     put(&old, &mut model, 0..10, 1.0).await;
@@ -296,7 +303,7 @@ async fn until_removed(store: &Store, index: &IndexHandle) {
 
 #[tokio::test]
 async fn a_batch_of_another_shape_is_refused() {
-    let store = Store::memory();
+    let store = sole();
     let engine = engine(&store, quiet()).await;
     let index = index(&engine, "index", one_field(2)).await;
     let good = || batch(index.schema(), &[(key(1), record(&[1.0, 2.0]))]);
@@ -318,7 +325,7 @@ async fn a_batch_of_another_shape_is_refused() {
 
 #[tokio::test]
 async fn a_batch_larger_than_a_slot_is_refused_and_one_that_fits_is_not() {
-    let store = Store::memory();
+    let store = sole();
     let engine = engine(&store, quiet()).await;
     let index = index(&engine, "index", one_field(4096)).await;
     let rows = |count: usize| PutBatch {
@@ -334,13 +341,10 @@ async fn a_batch_larger_than_a_slot_is_refused_and_one_that_fits_is_not() {
 
 #[tokio::test]
 async fn writes_are_refused_while_too_much_is_unflushed() {
-    let store = Store::memory();
+    let store = sole();
     // Full at once, and the driver's next round is too late for so short a delay.
-    let options = Options {
-        memtable_bytes_max: 1000,
-        write_delay_max: Duration::from_millis(1),
-        ..quiet()
-    };
+    let options =
+        Options { memtable_bytes_max: 1000, write_delay_max: Duration::from_millis(1), ..quiet() };
     let engine = engine(&store, options).await;
     let index = index(&engine, "index", one_field(2)).await;
     let mut accepted = Model::default();

@@ -3,15 +3,32 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Model, Record, batch, bucket, check_all, engine, index, list_all, quiet, two_fields};
+use common::{
+    Model, Record, batch, bucket, check_all, engine, index, list_all, quiet, shared, sole,
+    two_fields,
+};
 use proptest::prelude::*;
 use vb_commit::Store;
 use vb_engine::{Engine, GetRequest, IndexHandle, ListRequest, Query};
 use vb_search::{Attributes, Filter, Number, Scalar, Schema, Test, Value};
 
 /// Keys that meet again and again; some are prefixes of each other, one is empty.
-const KEYS: [&str; 14] =
-    ["", "a", "aa", "ab", "b", "key-1", "key-2", "key-3", "vector-key-1", "z", "\u{e9}", "0", "1", "k"];
+const KEYS: [&str; 14] = [
+    "",
+    "a",
+    "aa",
+    "ab",
+    "b",
+    "key-1",
+    "key-2",
+    "key-3",
+    "vector-key-1",
+    "z",
+    "\u{e9}",
+    "0",
+    "1",
+    "k",
+];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -143,8 +160,8 @@ struct Run {
 }
 
 impl Run {
-    async fn start() -> Self {
-        let (store, schema) = (Store::memory(), two_fields());
+    async fn start(store: Store) -> Self {
+        let schema = two_fields();
         let engine = engine(&store, quiet()).await;
         let index = index(&engine, "index", schema.clone()).await;
         Self { store, schema, engine, index, model: Model::default() }
@@ -211,13 +228,16 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_reads_as_the_model_says(ops in prop::collection::vec(op(), 1..60)) {
+    fn any_history_reads_as_the_model_says(
+        ops in prop::collection::vec(op(), 1..60),
+        alone in any::<bool>(),
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut run = Run::start().await;
+            let mut run = Run::start(if alone { sole() } else { shared() }).await;
             for op in ops {
                 run.step(op).await;
             }

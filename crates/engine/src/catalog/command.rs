@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::record::{read_logging, read_settings, read_tags, write_logging, write_settings, write_tags};
+use super::record::{
+    read_logging, read_settings, read_tags, write_logging, write_settings, write_tags,
+};
 use crate::codec::{DecodeError, Reader, Write};
 use crate::records::{BucketChange, BucketSettings, IndexId, IndexSettings};
 

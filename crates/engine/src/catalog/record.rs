@@ -24,11 +24,7 @@ pub(super) fn write_logging(out: &mut Vec<u8>, target: &LoggingTarget) {
 }
 
 pub(super) fn read_logging(reader: &mut Reader) -> Result<LoggingTarget, DecodeError> {
-    Ok(LoggingTarget {
-        bucket: reader.string()?,
-        prefix: reader.string()?,
-        role: reader.string()?,
-    })
+    Ok(LoggingTarget { bucket: reader.string()?, prefix: reader.string()?, role: reader.string()? })
 }
 
 pub(super) fn write_settings(out: &mut Vec<u8>, settings: &IndexSettings) {

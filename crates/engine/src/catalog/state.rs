@@ -129,10 +129,7 @@ impl Bucket {
     /// Indexes whose deletion was begun and not finished.
     pub(crate) fn half_dropped(&self) -> Vec<IndexId> {
         let indexes = self.live.iter().flat_map(|live| live.indexes.values());
-        indexes
-            .filter(|index| index.state == IndexState::Deleting)
-            .map(|index| index.id)
-            .collect()
+        indexes.filter(|index| index.state == IndexState::Deleting).map(|index| index.id).collect()
     }
 
     fn create(&mut self, created_ms: u64, settings: &BucketSettings) -> Applied {
@@ -251,9 +248,8 @@ impl Bucket {
             return Err(reader.error("unknown catalog manifest format"));
         }
         let live = reader.option(LiveBucket::decode)?;
-        let dropped = reader.list(24, |reader| {
-            Ok(Dropped { id: IndexId(reader.u128()?), at_ms: reader.u64()? })
-        })?;
+        let dropped = reader
+            .list(24, |reader| Ok(Dropped { id: IndexId(reader.u128()?), at_ms: reader.u64()? }))?;
         reader.finish()?;
         Ok(Self { live, dropped })
     }

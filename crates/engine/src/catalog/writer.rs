@@ -158,9 +158,8 @@ impl Writer {
             };
             for slot in slots {
                 let of_slot = apply_slot(&self.prefix, &mut state, &slot)?;
-                let mine = |(number, _): &(u64, Outcome)| {
-                    slot.writer == writer && own.contains(number)
-                };
+                let mine =
+                    |(number, _): &(u64, Outcome)| slot.writer == writer && own.contains(number);
                 outcomes.extend(of_slot.into_iter().filter(mine));
             }
         }
@@ -231,11 +230,7 @@ pub(super) fn apply_slots(prefix: &str, state: &mut Bucket, slots: &[Slot]) -> R
     slots.iter().try_for_each(|slot| apply_slot(prefix, state, slot).map(drop))
 }
 
-fn apply_slot(
-    prefix: &str,
-    state: &mut Bucket,
-    slot: &Slot,
-) -> Result<Vec<(u64, Outcome)>, Error> {
+fn apply_slot(prefix: &str, state: &mut Bucket, slot: &Slot) -> Result<Vec<(u64, Outcome)>, Error> {
     let apply = |(number, payload): &(u64, bytes::Bytes)| {
         let command = Command::decode(payload.clone()).map_err(|error| {
             let path = format!("{prefix}/log/{:020}", slot.seq);

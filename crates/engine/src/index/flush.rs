@@ -180,7 +180,8 @@ fn open_built(schema: &Schema, meta: &SegmentMeta, object: &Bytes) -> Result<Seg
 }
 
 fn sorted_rows(chunks: &[ChunkView]) -> Vec<(u64, &ChunkView, u32)> {
-    let rows_of = |view| ChunkView::live_rows(view).map(move |row| (view.chunk.hash(row), view, row));
+    let rows_of =
+        |view| ChunkView::live_rows(view).map(move |row| (view.chunk.hash(row), view, row));
     let mut rows: Vec<(u64, &ChunkView, u32)> = chunks.iter().flat_map(rows_of).collect();
     rows.sort_unstable_by(|a, b| {
         a.0.cmp(&b.0).then_with(|| a.1.chunk.key(a.2).cmp(b.1.chunk.key(b.2)))
@@ -225,8 +226,7 @@ fn plan_old(id: IndexId, view: &SegmentView, planned: &mut Planned) {
         planned.done.replaced.push(paths::segment(id, name));
         return;
     }
-    let deleted =
-        if unchanged { view.folded.1.clone() } else { fold_bitmap(view, planned) };
+    let deleted = if unchanged { view.folded.1.clone() } else { fold_bitmap(view, planned) };
     planned.done.folded.push((name, (bits, deleted.clone())));
     planned.done.body.segments.push(SegmentEntry { meta: view.meta.as_ref().clone(), deleted });
 }

@@ -137,11 +137,8 @@ impl OpenIndex {
         id: IndexId,
         settings: &IndexSettings,
     ) -> Result<Arc<Self>, Error> {
-        let source = Source {
-            context: Arc::clone(context),
-            id,
-            schema: Arc::new(settings.schema.clone()),
-        };
+        let source =
+            Source { context: Arc::clone(context), id, schema: Arc::new(settings.schema.clone()) };
         let opened = Log::open(&context.store, &paths::index(id), context.writer).await?;
         let (log, opened) = opened.ok_or(Error::NoSuchIndex)?;
         let published = Arc::new(Published::default());
@@ -210,10 +207,7 @@ impl OpenIndex {
         self.answer(self.mailbox.ask(|reply| Request::Write { payload, reply }).await)
     }
 
-    fn answer(
-        &self,
-        answered: Result<Result<(), Error>, Unanswered>,
-    ) -> Result<(), WriteError> {
+    fn answer(&self, answered: Result<Result<(), Error>, Unanswered>) -> Result<(), WriteError> {
         match answered {
             Ok(answer) => answer.map_err(WriteError::Failed),
             Err(Unanswered::NotSent) => Err(WriteError::NotSent),
@@ -311,11 +305,7 @@ fn retry_delay(failures: usize) -> Duration {
 }
 
 /// Writes the manifest of a new, empty index.
-pub(crate) async fn create(
-    context: &Context,
-    id: IndexId,
-    schema: &Schema,
-) -> Result<(), Error> {
+pub(crate) async fn create(context: &Context, id: IndexId, schema: &Schema) -> Result<(), Error> {
     let body = Body::empty(schema.clone()).encode();
     match Log::create(&context.store, &paths::index(id), context.writer, body).await {
         Ok(_) => Ok(()),
@@ -344,10 +334,16 @@ pub(crate) async fn fence(context: &Context, id: IndexId) -> Result<(), Error> {
     }
 }
 
-/// Removes whatever is left of a fenced index.
-pub(crate) async fn remove(context: &Context, id: IndexId) -> Result<(), Error> {
-    match Log::remove(&context.store, &paths::index(id), context.writer).await {
-        Ok(()) | Err(CommitError::Closed) => Ok(()),
-        Err(error) => Err(error.into()),
+/// Removes what is left of a fenced index. On a store with other writers the fence itself stays, for
+/// writers that were stalled before the drop, until a `last` removal so much later that none is left.
+pub(crate) async fn remove(context: &Context, id: IndexId, last: bool) -> Result<(), Error> {
+    let prefix = paths::index(id);
+    match Log::remove(&context.store, &prefix, context.writer).await {
+        Ok(()) | Err(CommitError::Closed) => {}
+        Err(error) => return Err(error.into()),
     }
+    if last {
+        Log::purge(&context.store, &prefix).await?;
+    }
+    Ok(())
 }

@@ -42,7 +42,11 @@ pub(crate) async fn tables(
     let deleted: u64 = views.iter().map(|view| view.deleted.len()).sum();
     if deleted != body.counters.deleted {
         let path = manifest_path(source.id, manifest.number);
-        return Err(corrupt(&path, 0, "the counter of deleted documents disagrees with the bitmaps"));
+        return Err(corrupt(
+            &path,
+            0,
+            "the counter of deleted documents disagrees with the bitmaps",
+        ));
     }
     let events = decode_slots(source, slots)?;
     let schema = Arc::clone(&source.schema);
@@ -58,13 +62,12 @@ pub(crate) async fn tables(
 /// The payloads of slots, in order.
 pub(crate) fn decode_slots(source: &Source, slots: Vec<Slot>) -> Result<Vec<IndexEvent>, Error> {
     let decode = |seq: u64, payload| {
-        event::decode(&source.schema, payload).map_err(|error| {
-            corrupt(&slot_path(source.id, seq), error.offset as u64, error.reason)
-        })
+        event::decode(&source.schema, payload)
+            .map_err(|error| corrupt(&slot_path(source.id, seq), error.offset as u64, error.reason))
     };
-    let payloads = slots.into_iter().flat_map(|slot| {
-        slot.batches.into_iter().map(move |(_, payload)| (slot.seq, payload))
-    });
+    let payloads = slots
+        .into_iter()
+        .flat_map(|slot| slot.batches.into_iter().map(move |(_, payload)| (slot.seq, payload)));
     payloads.map(|(seq, payload)| decode(seq, payload)).collect()
 }
 
@@ -83,8 +86,7 @@ async fn segments(
     body: &Body,
     known: &[SegmentView],
 ) -> Result<Vec<SegmentView>, Error> {
-    let opens: Vec<_> =
-        body.segments.iter().map(|entry| segment(source, entry, known)).collect();
+    let opens: Vec<_> = body.segments.iter().map(|entry| segment(source, entry, known)).collect();
     stream::iter(opens).buffered(SEGMENTS_MAX).try_collect().await
 }
 

@@ -95,8 +95,7 @@ impl Tables {
 
     /// Applies events in order and makes all of them visible at once.
     pub(crate) fn apply(&mut self, events: Vec<IndexEvent>) {
-        let prepared: Vec<Prepared> =
-            events.into_iter().map(|event| self.prepare(event)).collect();
+        let prepared: Vec<Prepared> = events.into_iter().map(|event| self.prepare(event)).collect();
         for event in &prepared {
             self.kill_in_segments(event);
         }

@@ -7,19 +7,19 @@
 //! A task that cannot go on (its log was dropped, an object is corrupt) answers with the error and
 //! ends; the next use opens the index anew and meets the cause itself.
 
-use std::sync::{Arc, Weak};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Log, Manifest, SLOT_BYTES_MAX, Slot};
 
+use super::OpenIndex;
 use super::body::Counters;
 use super::flush::{Flush, Flushed, discard};
 use super::open::{self, Source};
 use super::tables::Tables;
-use super::OpenIndex;
 use super::view::Published;
 use crate::error::Error;
 use crate::mailbox::Inbox;
@@ -315,7 +315,8 @@ impl Writer {
                 let step = self.apply(events).await;
                 discard(&self.source.context.store, flushed.written).await;
                 // Unless the events replaced the state that the flush began with, go and read it.
-                let step = step.and(if self.flush.is_none() { Ok(()) } else { Err(Error::Conflict) });
+                let step =
+                    step.and(if self.flush.is_none() { Ok(()) } else { Err(Error::Conflict) });
                 (Err(Error::Conflict), step)
             }
             Err(FoldError::Failed(error)) => self.fold_failed(error, flushed).await,
@@ -391,7 +392,6 @@ impl Writer {
         *status.since.lock() = self.since;
         status.flushing.store(tables.is_frozen(), Ordering::Relaxed);
     }
-
 }
 
 /// All slots of the events from a floor on, each once.

@@ -4,13 +4,15 @@
 #![allow(unreachable_pub, reason = "shared by several test binaries")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use vb_commit::Store;
+use object_store::memory::InMemory;
+use vb_commit::{Log, Store, WriterId};
 use vb_engine::{
-    BucketId, BucketSettings, Engine, GetRequest, Hit, IndexHandle, IndexSettings, ListRequest,
-    Options, PutBatch, Query, Row, VectorColumn,
+    BucketId, BucketSettings, Engine, GetRequest, Hit, IndexHandle, IndexId, IndexSettings,
+    ListRequest, Options, PutBatch, Query, Row, VectorColumn,
 };
 use vb_search::{Attributes, Filter, Metric, Schema, VectorField, key_hash};
 
@@ -140,6 +142,16 @@ pub fn quiet() -> Options {
     }
 }
 
+/// A store in memory with this engine as its only writer, as a local folder has it.
+pub fn sole() -> Store {
+    Store::from_object_store(Arc::new(InMemory::new()), true)
+}
+
+/// A store in memory that other processes may write to.
+pub fn shared() -> Store {
+    Store::from_object_store(Arc::new(InMemory::new()), false)
+}
+
 pub async fn engine(store: &Store, options: Options) -> Engine {
     Engine::open(store.clone(), options).await.unwrap()
 }
@@ -240,4 +252,21 @@ pub async fn check_all(index: &IndexHandle, model: &Model) {
     let got = index.get(get(keys.clone())).await.unwrap();
     let expected: Vec<Option<Row>> = keys.iter().map(|key| model.row(key, true, true)).collect();
     assert_eq!(got, expected);
+}
+
+/// Does the first step of an index's deletion (or the first two) the way the engine writes them,
+/// and then nothing more, as a crash leaves it.
+pub async fn half_delete(store: &Store, bucket: &BucketId, id: IndexId, fenced: bool) {
+    let account = String::from_utf8(bucket.account.to_vec()).unwrap();
+    let name = String::from_utf8(bucket.name.to_vec()).unwrap();
+    let catalog = format!("catalog/{account}/{name}");
+    let writer = WriterId(1);
+    let (mut log, _) = Log::open(store, &catalog, writer).await.unwrap().unwrap();
+    // Format 1, "mark deleting", the id.
+    let command = [&[1, 5][..], &id.0.to_le_bytes()].concat();
+    log.commit(vec![command.into()]).await.unwrap();
+    if fenced {
+        let opened = Log::open(store, &format!("index/{id}"), writer).await.unwrap();
+        opened.unwrap().0.close().await.unwrap();
+    }
 }
