@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Config, Effective, SETTINGS, Setting, Sources, load};
+use crate::config::{Config, Effective, SETTINGS, Setting, Sources, StoreUrl, load};
 use crate::failure::Failure;
 use crate::server::{Handle, Server};
 use crate::{dev, logs};
@@ -156,13 +156,30 @@ fn announce(config: &Config, handle: &Handle, dev: Option<&dev::Dev>) -> Result<
         listen = %handle.addr(),
         admin_listen = %handle.admin_addr(),
         region = config.region,
+        store = store_text(config),
+        kernels = %kernels(config),
         "serving"
     );
+    if !config.fsync {
+        tracing::warn!("fsync is off: a power failure loses acknowledged writes");
+    }
     if let Some(dev) = dev {
         dev.publish(config, handle)?;
         say(&mut std::io::stdout(), &dev.how_to_connect(config, handle));
     }
     Ok(())
+}
+
+fn store_text(config: &Config) -> String {
+    match &config.store {
+        StoreUrl::Local(dir) => dir.display().to_string(),
+        StoreUrl::Memory => "memory".to_owned(),
+    }
+}
+
+/// The instruction set that computes distances.
+fn kernels(config: &Config) -> vb_kernel::Level {
+    config.kernels.unwrap_or_else(|| vb_kernel::Kernels::detect().level())
 }
 
 /// SIGTERM and SIGINT.

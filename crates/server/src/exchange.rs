@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, header};
 use vb_api::oss::{RequestId, Target};
 use vb_identity::Principal;
 
@@ -15,6 +15,9 @@ use crate::admission::Permit;
 use crate::metrics::{Finished, Metrics};
 use crate::reply::{Origin, Refusal, ReplyBody};
 use crate::serve::wants_keep_alive;
+
+/// Longest Host that is repeated to the client.
+const HOST_BYTES_MAX: usize = 300;
 
 /// The record of one request.
 pub(crate) struct Exchange {
@@ -37,7 +40,7 @@ pub(crate) struct Exchange {
     /// Whether the connection stays open.
     pub(crate) keep_alive: bool,
     /// Room that the request takes.
-    pub(crate) permit: Option<Arc<Permit>>,
+    pub(crate) permit: Option<Permit>,
     _in_flight: InFlight,
 }
 
@@ -59,7 +62,7 @@ impl Exchange {
             started: Instant::now(),
             peer,
             is_head: request.method() == Method::HEAD,
-            host: Box::default(),
+            host: host(request.headers()),
             bucket: None,
             account: None,
             access_key_id: None,
@@ -144,6 +147,12 @@ impl Exchange {
             "request"
         );
     }
+}
+
+/// The Host as sent, for error answers to requests that were not understood.
+fn host(headers: &HeaderMap) -> Box<str> {
+    let text = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    text.filter(|text| text.len() <= HOST_BYTES_MAX).unwrap_or("").into()
 }
 
 fn request_id() -> RequestId {

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -169,7 +168,8 @@ fn skeleton(status: u16, origin: &Origin<'_>) -> Response<ReplyBody> {
 #[derive(Default)]
 pub(crate) struct ReplyBody {
     data: Option<Bytes>,
-    permit: Option<Arc<Permit>>,
+    /// Held for its drop.
+    _permit: Option<Permit>,
 }
 
 impl ReplyBody {
@@ -179,8 +179,8 @@ impl ReplyBody {
     }
 
     /// Keeps the request's room until the answer is sent.
-    pub(crate) fn hold(&mut self, permit: Option<Arc<Permit>>) {
-        self.permit = permit;
+    pub(crate) fn hold(&mut self, permit: Option<Permit>) {
+        self._permit = permit;
     }
 }
 
@@ -207,6 +207,7 @@ impl Body for ReplyBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     fn origin(id: &RequestId, is_head: bool) -> Origin<'_> {
         Origin {

@@ -47,7 +47,6 @@ struct Admitted {
     grant: Grant,
     declared: Declared,
     bytes_max: u64,
-    permit: Arc<Permit>,
 }
 
 impl Service {
@@ -130,9 +129,8 @@ impl Service {
         self.check_bucket(&grant).await?;
         let bytes_max = self.context.limits.body_bytes_max(operation) as u64;
         let declared = body::declared(&head.method, &head.headers, bytes_max)?;
-        let permit = Arc::new(self.room(operation, declared.bytes(bytes_max)).await?);
-        exchange.permit = Some(Arc::clone(&permit));
-        Ok(Admitted { grant, declared, bytes_max, permit })
+        exchange.permit = Some(self.room(operation, declared.bytes(bytes_max)).await?);
+        Ok(Admitted { grant, declared, bytes_max })
     }
 
     /// The body and the operation itself.
@@ -143,14 +141,12 @@ impl Service {
         admitted: Admitted,
         exchange: &mut Exchange,
     ) -> Result<Reply, Refusal> {
-        let Admitted { grant, declared, bytes_max, permit } = admitted;
+        let Admitted { grant, declared, bytes_max } = admitted;
         let read = body::read(incoming, declared, bytes_max, self.pace).await;
         exchange.body_read = true;
         let body = read?;
         exchange.bytes_in = body.len() as u64;
-        let reply = ops::run(&self.context, Input { head, body }, grant, exchange).await;
-        drop(permit);
-        reply
+        ops::run(&self.context, Input { head, body }, grant, exchange).await
     }
 
     /// Every bucket-scoped operation but its creation needs the bucket to be there.

@@ -1,7 +1,5 @@
 //! What connections do: stay open, carry bodies in every form, refuse slow and large ones, drain.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use std::time::{Duration, Instant};

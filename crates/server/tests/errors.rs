@@ -1,7 +1,5 @@
 //! Every documented error code with status, EC and body, and the order in which checks are made.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{ACCESS_KEY_ID, ACCOUNT, Call, DOMAIN, TestServer};

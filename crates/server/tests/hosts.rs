@@ -1,7 +1,5 @@
 //! How a request may address a bucket, and what is refused before anybody asks who calls.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{ACCOUNT, Call, Connection, DOMAIN, OTHER_ACCOUNT, TestServer};

@@ -1,7 +1,5 @@
 //! Each operation's happy path, with every field of its answer.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::{ACCOUNT, Answer, Call, REGION, TestServer};

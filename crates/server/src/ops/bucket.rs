@@ -1,6 +1,7 @@
 //! Buckets themselves, their tags and their resource group.
 
 use http::HeaderValue;
+use vb_api::oss::Fault;
 use vb_api::oss::request::{
     DeleteBucketTags, ListVectorBuckets, PutBucketResourceGroup, PutBucketTags, PutVectorBucket,
 };
@@ -64,7 +65,7 @@ fn page<'a>(
     (wanted, truncated)
 }
 
-/// Creates a bucket; one's own with equal settings is found, not refused.
+/// Creates a bucket; one's own that already is as asked for is found, not refused.
 pub(crate) async fn put(
     context: &Context,
     call: Authorized<PutVectorBucket>,
@@ -74,12 +75,27 @@ pub(crate) async fn put(
         resource_group: stored_group(request.resource_group.as_deref()),
         tags: request.tags.clone(),
     };
-    match context.engine.create_bucket(&call.bucket_id(), settings).await? {
-        Created::New | Created::Same => {
-            let location = HeaderValue::try_from(format!("/{}", call.bucket()));
-            Ok(Reply::created(location.expect("bucket names are ASCII letters, digits, hyphens")))
+    let created = context.engine.create_bucket(&call.bucket_id(), settings).await?;
+    if created == Created::Same {
+        let record = context.engine.bucket(&call.bucket_id()).await?;
+        if !is_as_asked(&record, request) {
+            return Err(Fault::BucketExists.into());
         }
     }
+    let location = HeaderValue::try_from(format!("/{}", call.bucket()));
+    Ok(Reply::created(location.expect("bucket names are ASCII letters, digits and hyphens")))
+}
+
+/// Whether an existing bucket has what a creation asks for; what it leaves open may be anything.
+fn is_as_asked(record: &BucketRecord, request: &PutVectorBucket) -> bool {
+    let group = request.resource_group.as_deref();
+    let sorted = |tags: &[(String, String)]| {
+        let mut tags = tags.to_vec();
+        tags.sort();
+        tags
+    };
+    group.is_none_or(|group| group == resource_group(record))
+        && (request.tags.is_empty() || sorted(&request.tags) == sorted(&record.tags))
 }
 
 /// What a bucket is.
@@ -216,6 +232,19 @@ mod tests {
         assert!(!names(&request("ab", "", 3)).1);
         let arn = "acs:ossvector:r:1:abd";
         assert_eq!(names(&request("", arn, 9)), (vec!["abg".into(), "xyz".into()], false));
+    }
+
+    #[test]
+    fn an_existing_bucket_is_compared_with_what_is_asked() {
+        let mut record = records(&["x-g"]).remove(0);
+        record.tags = vec![("a".into(), "1".into()), ("b".into(), "2".into())];
+        let asked = |group: Option<&str>, tags: &[(&str, &str)]| {
+            let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+            let tags = tags.iter().map(own).collect();
+            is_as_asked(&record, &PutVectorBucket { resource_group: group.map(Into::into), tags })
+        };
+        assert!(asked(None, &[]) && asked(Some("rg-1"), &[("b", "2"), ("a", "1")]));
+        assert!(!asked(Some(DEFAULT_RESOURCE_GROUP), &[]) && !asked(None, &[("a", "1")]));
     }
 
     #[test]
