@@ -19,8 +19,11 @@ use crate::oss::{
     Target,
 };
 
+/// A name and what runs on bytes.
+pub type FuzzTarget = (&'static str, fn(&[u8]));
+
 /// Every target by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     ("host", host),
     ("query", query),
     ("headers", headers),

@@ -35,6 +35,7 @@ pub struct Rules<'a> {
 }
 
 /// Who a request claims to come from.
+#[expect(clippy::large_enum_variant, reason = "one per request, on the stack, soon taken apart")]
 pub enum Claim<'a> {
     /// No credentials at all.
     Anonymous,
