@@ -7,6 +7,8 @@
 pub(crate) mod command;
 mod record;
 pub(crate) mod state;
+#[cfg(test)]
+pub(crate) mod tests;
 mod writer;
 
 use std::collections::HashSet;

@@ -69,16 +69,20 @@ struct Built {
 pub(crate) async fn run(context: &Context, flush: Arc<Flush>) -> Result<Flushed, Error> {
     let name = context.random();
     let (job, kernels) = (Arc::clone(&flush), context.kernels);
-    let built = context.pool.run(move || build(&job.schema, kernels, &job.frozen.chunks, name));
-    let mut flushed = plan_body(&flush, built.await?);
-    let outcome = write_objects(context, &flush, &mut flushed).await;
-    match outcome {
-        Ok(()) => Ok(flushed.done),
+    let mut planned = context.pool.run(move || plan(&job, kernels, name)).await?;
+    match write_objects(context, &flush, &mut planned).await {
+        Ok(()) => Ok(planned.done),
         Err(error) => {
-            discard(&context.store, flushed.done.written).await;
+            discard(&context.store, planned.done.written).await;
             Err(error)
         }
     }
+}
+
+/// Builds the segment and the manifest body in memory; the segment is to be called `name`.
+pub(super) fn plan(flush: &Flush, kernels: Kernels, name: u128) -> Result<Planned, Error> {
+    let built = build(&flush.schema, kernels, &flush.frozen.chunks, name)?;
+    Ok(plan_body(flush, built))
 }
 
 /// Removes objects that no manifest names; failing costs space only.
@@ -89,8 +93,8 @@ pub(crate) async fn discard(store: &Store, paths: Vec<String>) {
 }
 
 /// A flush whose objects still have to be written.
-struct Planned {
-    done: Flushed,
+pub(super) struct Planned {
+    pub(super) done: Flushed,
     segment_object: Option<(u128, Bytes)>,
     bitmap_objects: Vec<(u128, Vec<u8>)>,
 }

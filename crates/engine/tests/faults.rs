@@ -1,0 +1,211 @@
+//! A store that fails: full, silent, or losing its replies.
+
+mod common;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Model, batch, bucket, check_all, engine, index, key, one_field, quiet, record};
+use futures_util::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use parking_lot::Mutex;
+use vb_commit::Store;
+use vb_engine::{Error, IndexHandle, Options};
+
+/// What happens to writes of objects whose path contains a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// No room left: an error that leaves open whether the write took place.
+    Full,
+    /// Refused.
+    Denied,
+    /// Done, but the reply is lost.
+    LostReply,
+}
+
+#[derive(Debug)]
+struct Faulty {
+    objects: InMemory,
+    fault: Mutex<Option<(&'static str, Fault)>>,
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Faulty")
+    }
+}
+
+fn failure(kind: std::io::ErrorKind) -> object_store::Error {
+    object_store::Error::Generic { store: "faulty", source: Box::new(std::io::Error::from(kind)) }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let fault = *self.fault.lock();
+        match fault.filter(|(part, _)| location.as_ref().contains(part)) {
+            Some((_, Fault::Full)) => Err(failure(std::io::ErrorKind::StorageFull)),
+            Some((_, Fault::Denied)) => Err(object_store::Error::PermissionDenied {
+                path: location.to_string(),
+                source: "read-only".into(),
+            }),
+            Some((_, Fault::LostReply)) => {
+                self.objects.put_opts(location, payload, options).await?;
+                Err(failure(std::io::ErrorKind::TimedOut))
+            }
+            None => self.objects.put_opts(location, payload, options).await,
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.objects.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.objects.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
+}
+
+fn faulty(sole: bool) -> (Arc<Faulty>, Store) {
+    let objects = Arc::new(Faulty { objects: InMemory::new(), fault: Mutex::new(None) });
+    (objects.clone(), Store::from_object_store(objects, sole))
+}
+
+async fn put(index: &IndexHandle, model: &mut Model, numbers: std::ops::Range<usize>, value: f32) {
+    let rows: Vec<_> = numbers.map(|n| (key(n), record(&[n as f32 % 5.0, value]))).collect();
+    index.put(batch(index.schema(), &rows)).await.unwrap();
+    model.put(&rows);
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_writes_serves_reads_and_recovers() {
+    let (objects, store) = faulty(true);
+    let engine = engine(&store, quiet()).await;
+    let index = index(&engine, "index", one_field(2)).await;
+    let mut model = Model::default();
+    put(&index, &mut model, 0..10, 1.0).await;
+    for (fault, known) in [(Fault::Denied, true), (Fault::Full, false)] {
+        *objects.fault.lock() = Some(("/log/", fault));
+        let rows = [(key(1), record(&[9.0, 9.0]))];
+        for refused in
+            [index.put(batch(index.schema(), &rows)).await, index.delete(vec![key(1)]).await]
+        {
+            match refused {
+                Err(Error::Storage(_)) => assert!(known),
+                Err(Error::OutcomeUnknown) => assert!(!known),
+                other => panic!("{other:?}"),
+            }
+        }
+        check_all(&index, &model).await;
+    }
+    *objects.fault.lock() = None;
+    put(&index, &mut model, 5..15, 2.0).await;
+    check_all(&index, &model).await;
+}
+
+#[tokio::test]
+async fn a_flush_that_fails_is_tried_again_and_loses_nothing() {
+    for part in ["/segment/", "/manifest/"] {
+        let (objects, store) = faulty(true);
+        let options = Options { memtable_bytes_max: 3000, ..quiet() };
+        let engine = engine(&store, options).await;
+        let index = index(&engine, "index", one_field(2)).await;
+        let mut model = Model::default();
+        *objects.fault.lock() = Some((part, Fault::Full));
+        put(&index, &mut model, 0..30, 1.0).await;
+        until(|| engine.stats().flushes_failed > 0).await;
+        // Writes go on over the frozen records.
+        put(&index, &mut model, 20..25, 2.0).await;
+        index.delete(vec![key(3), key(22)]).await.unwrap();
+        model.delete(&[key(3), key(22)]);
+        check_all(&index, &model).await;
+        *objects.fault.lock() = None;
+        until(|| engine.stats().flushes > 0).await;
+        check_all(&index, &model).await;
+        engine.shutdown().await;
+        let engine = common::engine(&store, quiet()).await;
+        check_all(&engine.resolve(&bucket(), b"index").await.unwrap(), &model).await;
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("the condition comes true");
+}
+
+/// A write that took place although its reply was lost is there exactly once, or reported unknown
+/// and then there once it has been seen.
+#[tokio::test]
+async fn lost_replies_lose_and_double_nothing() {
+    for sole in [true, false] {
+        let (objects, store) = faulty(sole);
+        let engine = engine(&store, quiet()).await;
+        let index = index(&engine, "index", one_field(2)).await;
+        let mut model = Model::default();
+        for round in 0..6usize {
+            *objects.fault.lock() = (round % 2 == 1).then_some(("/log/", Fault::LostReply));
+            let rows: Vec<_> =
+                (round..round + 3).map(|n| (key(n), record(&[1.0, round as f32]))).collect();
+            match index.put(batch(index.schema(), &rows)).await {
+                // The store did execute it, so known or unknown: it is there.
+                Ok(()) | Err(Error::OutcomeUnknown) => model.put(&rows),
+                Err(error) => panic!("{error}"),
+            }
+            *objects.fault.lock() = None;
+            put(&index, &mut model, 10..12, round as f32).await;
+            check_all(&index, &model).await;
+        }
+        *objects.fault.lock() = Some(("/manifest/", Fault::LostReply));
+        match index.flush().await {
+            Ok(()) | Err(Error::OutcomeUnknown) => {}
+            Err(error) => panic!("{error}"),
+        }
+        *objects.fault.lock() = None;
+        check_all(&index, &model).await;
+        put(&index, &mut model, 0..2, 7.0).await;
+        index.flush().await.unwrap();
+        put(&index, &mut model, 1..3, 8.0).await;
+        check_all(&index, &model).await;
+        engine.shutdown().await;
+        let engine = common::engine(&store, quiet()).await;
+        check_all(&engine.resolve(&bucket(), b"index").await.unwrap(), &model).await;
+    }
+}
