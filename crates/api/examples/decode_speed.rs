@@ -1,12 +1,13 @@
-//! How fast PutVectors bodies are read: one core, MB/s of body.
+//! How fast PutVectors bodies are read and GetVectors answers are written: one core, MB/s of JSON.
 //!
 //! ```text
 //! cargo run --release -p vb-api --example decode_speed
 //! ```
 //!
 //! `serde_json` reads the same body into borrowed typed structs (`Vec<f32>`, no tree); `ours` is
-//! the decoder with all its checks; `MD5` is what the body's Content-MD5 costs. The last column is
-//! the share that ours plus MD5 keeps of serde_json plus MD5 (above 100 % is faster).
+//! the decoder with all its checks; `MD5` is what the body's Content-MD5 costs; `write` is an answer
+//! with the same vectors. The last column is the share that ours plus MD5 keeps of serde_json plus
+//! MD5 (above 100 % is faster).
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use vb_api::oss::request::{IndexShape, PutVectors};
+use vb_api::oss::response::{VectorRow, vector_list};
 use vb_api::oss::{Limits, Metric};
 
 #[derive(Deserialize)]
@@ -71,7 +73,7 @@ fn speed(bytes: usize, mut run: impl FnMut()) -> f64 {
 #[expect(clippy::print_stdout, reason = "an example reports on standard output")]
 fn main() {
     println!(
-        "dimension  digits  body MB  serde_json MB/s  ours MB/s  MD5 MB/s  ours+MD5 / serde+MD5"
+        "dimension  digits  body MB  serde_json MB/s  ours MB/s  MD5 MB/s  write MB/s  ours+MD5 / serde+MD5"
     );
     for dimension in [100, 384, 768, 1536] {
         for widened in [true, false] {
@@ -94,9 +96,22 @@ fn main() {
             let md5 = speed(text.len(), || {
                 black_box(Md5::digest(&text));
             });
+            let batch = PutVectors::decode(&text, &shape, &limits).expect("valid");
+            let rows = || {
+                let rows = batch.keys.iter().zip(batch.values.chunks_exact(dimension));
+                rows.map(|(key, data)| VectorRow {
+                    key: key.as_bytes(),
+                    data: Some(data),
+                    metadata: None,
+                })
+            };
+            let written = vector_list(rows(), None).len();
+            let write = speed(written, || {
+                black_box(vector_list(rows(), None));
+            });
             let both = |parse: f64| 1.0 / (1.0 / parse + 1.0 / md5);
             println!(
-                "{dimension:9}  {:>6}  {:7.1}  {serde:15.0}  {ours:9.0}  {md5:8.0}  {:20.0} %",
+                "{dimension:9}  {:>6}  {:7.1}  {serde:15.0}  {ours:9.0}  {md5:8.0}  {write:10.0}  {:20.0} %",
                 if widened { "f64" } else { "f32" },
                 text.len() as f64 / 1e6,
                 100.0 * both(ours) / both(serde),

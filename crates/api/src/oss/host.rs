@@ -3,6 +3,7 @@
 //! | Host | path | meaning |
 //! |---|---|---|
 //! | `{bucket}-{account}.{base}` | `/` | bucket, virtual-host style; the label is cut at its last hyphen |
+//! | `{bucket}-{account}.{IPv4 address}` | `/` | the same; SDKs build it for IP endpoints and a proxy delivers it |
 //! | `{base}`, IP address | `/` | account level |
 //! | `{base}`, IP address | `/{bucket}` or `/{bucket}/` | bucket, path style; the account is the access key's |
 //!
@@ -177,7 +178,8 @@ fn host_label<'h>(host: &'h str, domains: &Domains) -> Result<Option<(&'h str, A
     if name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
         return Ok(None);
     }
-    match domains.prefix(name) {
+    let below_address = name.split_once('.').filter(|(_, rest)| rest.parse::<Ipv4Addr>().is_ok());
+    match below_address.map(|(label, _)| label).or_else(|| domains.prefix(name)) {
         Some("") => Ok(None),
         Some(labels) => split_label(labels).map(Some).ok_or(Error::with_message(
             Fault::BucketNameInvalid,
@@ -243,6 +245,7 @@ mod tests {
             format!("my-vec-1-{ID}.cn-hangzhou.oss-vectors.aliyuncs.com"),
             format!("my-vec-1-{ID}.localhost:9100"),
             format!("my-vec-1-{ID}.VEC.example.com."),
+            format!("my-vec-1-{ID}.127.0.0.1:9100"),
         ];
         for host in hosts {
             check("/?putVectors", &host, Style::Virtual, Some(ID), Some("my-vec-1"));

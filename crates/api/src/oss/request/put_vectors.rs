@@ -12,6 +12,9 @@ use crate::oss::request::IndexShape;
 use crate::oss::request::fields::{key, optional, required_index, text};
 use crate::oss::{Error, Fault, IndexName, Limits};
 
+/// Where the name of the index usually stands.
+const HEAD_BYTES: usize = 512;
+
 /// The `indexName` of a body, found without decoding the rest.
 ///
 /// The index decides what the rest is checked against, so it is looked up first. Clients write
@@ -19,6 +22,12 @@ use crate::oss::{Error, Fault, IndexName, Limits};
 /// index last is read once more. Errors: `MalformedJson` as far as the body was read,
 /// [`Fault::IndexName`].
 pub fn index_name(body: &[u8]) -> Result<IndexName, Error> {
+    // A name that is whole within the first bytes spares checking all of a large body for UTF-8.
+    let head = body.get(..HEAD_BYTES).unwrap_or(body);
+    find_index_name(head).or_else(|_| find_index_name(body))
+}
+
+fn find_index_name(body: &[u8]) -> Result<IndexName, Error> {
     let mut reader = Reader::new(body)?;
     let mut members = reader.members()?;
     while let Some(name) = members.next(&mut reader)? {

@@ -62,6 +62,12 @@ fn the_index_is_found_wherever_it_stands() {
     assert_eq!(name(r#"{"indexName":"no_name"}"#), Err(Fault::IndexName));
     assert_eq!(name(r#"{"indexName":1}"#), Err(Fault::JsonShape));
     assert_eq!(name("NaN"), Err(Fault::JsonMalformed));
+    // A long body is first looked at without its tail, which may cut a member or a character.
+    let long = |text: &str| format!(r#"{{"a":"{}","indexName":"late"}}"#, text.repeat(500));
+    assert_eq!(name(&long("x")), Ok("late".to_owned()));
+    assert_eq!(name(&long("é")), Ok("late".to_owned()));
+    let early = format!(r#"{{"indexName":"early","a":"{}"}}"#, "x".repeat(600));
+    assert_eq!(name(&early), Ok("early".to_owned()));
     // The name that was authorised is the one that is decoded.
     assert_eq!(put(r#"{"indexName":"a","vectors":[],"indexName":"b"}"#), Err(Fault::JsonDuplicate));
 }
