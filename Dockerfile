@@ -1,7 +1,9 @@
 # syntax=docker/dockerfile:1
 # Two stages: the toolchain that builds, and a small image that runs as a user of its own.
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
+# The image has this toolchain; the file that names it would ask for components it does not need.
+ENV RUSTUP_TOOLCHAIN=1.95.0
 # The cryptography library compiles C and assembly.
 RUN apt-get update \
     && apt-get install --no-install-recommends -y cmake clang \

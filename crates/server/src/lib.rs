@@ -13,6 +13,8 @@ mod command;
 mod config;
 mod cpu;
 mod dev;
+#[cfg(test)]
+mod documentation;
 mod exchange;
 mod failure;
 mod listener;

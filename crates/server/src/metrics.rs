@@ -111,6 +111,7 @@ impl Metrics {
         metrics.register_requests();
         metrics.register_connections();
         metrics.register_process();
+        metrics.begin_at_zero();
         metrics
     }
 
@@ -147,6 +148,16 @@ impl Metrics {
             "Bytes of a budget that are taken",
             self.admission_bytes.clone(),
         );
+    }
+
+    /// Counters that alerts watch exist from the start, so that their first rise is seen.
+    fn begin_at_zero(&self) {
+        for budget in ["write", "query"] {
+            let label = BudgetLabel { budget };
+            drop(self.admission_waits.get_or_create(&label));
+            drop(self.admission_refused.get_or_create(&label));
+            drop(self.admission_bytes.get_or_create(&label));
+        }
     }
 
     fn register_connections(&mut self) {
@@ -362,6 +373,16 @@ fn encode_metric(
 ) -> std::fmt::Result {
     let encoder = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
     metric.encode(encoder)
+}
+
+/// Names of what engine and store are asked for, as they are exposed.
+#[cfg(test)]
+pub(crate) fn engine_names() -> Vec<String> {
+    let stats = Stats::default();
+    let counted = counters(&stats).map(|(name, _, _)| format!("{name}_total"));
+    let verbs = ["store_requests_total", "store_bytes_total", "store_failures_total"];
+    let gauged = gauges(&stats).map(|(name, _, _)| name.to_owned());
+    counted.into_iter().chain(gauged).chain(verbs.map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

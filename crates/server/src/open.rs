@@ -9,9 +9,6 @@ use vb_identity::Roots;
 use crate::config::{Config, StoreUrl};
 use crate::failure::Failure;
 
-/// Smallest and largest size of an index's unflushed writes that follow from the memory limit.
-const MEMTABLE_BYTES: std::ops::RangeInclusive<u64> = 16 << 20..=256 << 20;
-
 /// The root credentials that the configuration names.
 ///
 /// # Errors
@@ -109,11 +106,8 @@ pub(crate) async fn engine(config: &Config, store: Store) -> Result<Engine, Fail
 }
 
 fn options(config: &Config) -> Options {
-    let planned = config.memory_bytes() / 16;
-    let memtable = planned.clamp(*MEMTABLE_BYTES.start(), *MEMTABLE_BYTES.end());
-    let memtable = config.flush.memtable_bytes_max.map_or(memtable, |b| b.0);
     Options {
-        memtable_bytes_max: usize::try_from(memtable).unwrap_or(usize::MAX),
+        memtable_bytes_max: usize::try_from(config.memtable_bytes()).unwrap_or(usize::MAX),
         flush_age: config.flush.age_max,
         level: config.kernels,
         threads: config.threads.map(|n| n as usize),

@@ -167,6 +167,26 @@ async fn dev_mode_makes_its_keys_once_and_prints_no_secret_to_a_pipe() {
     assert_eq!(connection.call(&call).await.status, 200, "the keys are kept");
 }
 
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = binary(&["serve", "--store", folder.path().to_str().unwrap()]);
+    let mut running = Running::start(with_keys(&mut command));
+    let mut busy = Connection::open(running.data.parse().unwrap()).await;
+    let call = Call::new("PUT", "vec", "policy").with_body("{}");
+    assert_eq!(busy.call(&Call::new("PUT", "vec", "")).await.status, 200);
+    busy.write(&call.head()).await;
+    let mut idle = Connection::open(running.data.parse().unwrap()).await;
+    assert_eq!(idle.call(&Call::account("GET", "")).await.status, 200);
+    let pid = rustix::process::Pid::from_child(&running.child);
+    let signal = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    signal();
+    assert!(idle.is_closed().await, "the drain has begun");
+    assert!(running.child.try_wait().unwrap().is_none(), "it waits for the busy connection");
+    signal();
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+}
+
 #[test]
 fn dev_mode_refuses_to_serve_others() {
     let open = ["serve", "--dev", "--listen", "0.0.0.0:0", "--insecure-http"];
@@ -181,6 +201,8 @@ fn the_configuration_is_printed_with_sources_and_without_secrets() {
     assert!(output.status.success());
     for line in [
         "region = \"cn-beijing\" # flag",
+        "fsync = true # default",
+        "connections_max = 4096 # default",
         "listen = \"127.0.0.1:0\" # environment",
         "store = \"./data\" # default",
         "root_access_key_secret = \"***\" # environment",

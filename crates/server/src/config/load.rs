@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::settings::{SETTINGS, Setting};
-use super::{Config, StoreUrl};
+use super::value::Value as _;
+use super::{ByteSize, Config, StoreUrl};
 
 /// Where a value came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +71,27 @@ impl fmt::Display for Effective {
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
             let (group, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
             self.table_line(f, &mut table, group)?;
-            let value = toml::Value::String((setting.show)(&self.config));
-            writeln!(f, "{name} = {value} # {source}")?;
+            writeln!(f, "{name} = {} # {source}", toml_value((setting.show)(&self.config)))?;
         }
-        Ok(())
+        let config = &self.config;
+        let show = |bytes: u64| ByteSize(bytes).show();
+        writeln!(f, "\n# In effect where a setting is left empty:")?;
+        writeln!(f, "#   memory_limit               {}", show(config.memory_bytes()))?;
+        writeln!(f, "#   admission.write_bytes_max  {}", show(config.write_budget()))?;
+        writeln!(f, "#   admission.query_bytes_max  {}", show(config.query_budget()))?;
+        writeln!(f, "#   flush.memtable_bytes_max   {}", show(config.memtable_bytes()))?;
+        writeln!(f, "#   endpoint                   {}", config.domains().join(","))
+    }
+}
+
+/// Numbers and truths as TOML has them, everything else as text; either reads back the same.
+fn toml_value(text: String) -> toml::Value {
+    let is_number = text.len() < 16 && text.parse::<i64>().is_ok_and(|n| n.to_string() == text);
+    match text.as_str() {
+        "true" => true.into(),
+        "false" => false.into(),
+        number if is_number => number.parse::<i64>().map_or(0.into(), toml::Value::from),
+        _ => text.into(),
     }
 }
 

@@ -220,6 +220,13 @@ impl Config {
         planned.max(self.limits.put_vectors_bytes_max.0)
     }
 
+    /// Bytes of an index's unflushed writes at which they are folded into a segment.
+    #[must_use]
+    pub fn memtable_bytes(&self) -> u64 {
+        let planned = self.memory_bytes() / 16;
+        self.flush.memtable_bytes_max.map_or(planned.clamp(16 << 20, 256 << 20), |b| b.0)
+    }
+
     /// Bytes of query bodies and answers in flight: at least room for one.
     #[must_use]
     pub fn query_budget(&self) -> u64 {
