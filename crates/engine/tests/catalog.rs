@@ -1,5 +1,7 @@
 //! Buckets and indexes: creation, configuration, quotas, deletion, restarts.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use bytes::Bytes;

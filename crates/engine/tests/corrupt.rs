@@ -1,5 +1,7 @@
 //! A store whose bytes were changed: a clear error or the right answer, never a wrong one.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -39,10 +41,10 @@ fn record(n: usize) -> common::Record {
     let size = Value::One(Scalar::Integer(n as i64 % 11));
     common::Record {
         vectors: vec![
-            (n % 5 != 0).then(|| vec![n as f32, (n % 3) as f32, 1.0]),
-            (n % 4 != 0).then(|| vec![(n % 7) as f32, 2.0]),
+            (!n.is_multiple_of(5)).then(|| vec![n as f32, (n % 3) as f32, 1.0]),
+            (!n.is_multiple_of(4)).then(|| vec![(n % 7) as f32, 2.0]),
         ],
-        metadata: (n % 6 != 0).then(|| format!("{{\"text\":\"number {n} of many\"}}").into()),
+        metadata: (!n.is_multiple_of(6)).then(|| format!("{{\"text\":\"number {n} of many\"}}").into()),
         attributes: Attributes::from_pairs(vec![("colour".into(), colour), ("size".into(), size)]),
     }
 }

@@ -1,5 +1,7 @@
 //! A store that fails: full, silent, or losing its replies.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::fmt;

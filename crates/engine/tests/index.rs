@@ -1,5 +1,7 @@
 //! One index: replay, flush, deletion, errors of the caller.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! The whole engine against a naive model, over random histories.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use bytes::Bytes;
@@ -208,8 +210,8 @@ impl Run {
     }
 
     async fn get(&self, keys: Vec<Box<[u8]>>, with_data: bool, with_metadata: bool) {
-        let row = |key: &Box<[u8]>| self.model.row(key, with_data, with_metadata);
-        let expected: Vec<_> = keys.iter().map(row).collect();
+        let expected: Vec<_> =
+            keys.iter().map(|key| self.model.row(key, with_data, with_metadata)).collect();
         let request = GetRequest { keys, with_data, with_metadata };
         assert_eq!(self.index.get(request).await.unwrap(), expected);
     }

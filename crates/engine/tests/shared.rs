@@ -1,5 +1,7 @@
 //! Two engines over one store, neither its sole writer: each sees what the other acknowledged.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use std::sync::Arc;

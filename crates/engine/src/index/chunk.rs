@@ -66,7 +66,7 @@ impl Incoming {
     pub(crate) fn new(rows: PutRows) -> Self {
         let hashes = rows.keys.iter().map(|key| key_hash(key)).collect();
         Self {
-            keys: gather(rows.keys),
+            keys: gather(&rows.keys),
             hashes,
             metadata: gather_some(rows.metadata),
             attributes: share(rows.attributes),
@@ -77,9 +77,9 @@ impl Incoming {
 }
 
 /// Copies byte strings into one buffer and slices it.
-pub(crate) fn gather(parts: Vec<Bytes>) -> Vec<Bytes> {
+pub(crate) fn gather(parts: &[Bytes]) -> Vec<Bytes> {
     let mut buffer = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-    for part in &parts {
+    for part in parts {
         buffer.extend_from_slice(part);
     }
     let mut buffer = buffer.freeze();
@@ -88,7 +88,7 @@ pub(crate) fn gather(parts: Vec<Bytes>) -> Vec<Bytes> {
 
 fn gather_some(parts: Vec<Option<Bytes>>) -> Vec<Option<Bytes>> {
     let some: Vec<Bytes> = parts.iter().flatten().cloned().collect();
-    let mut gathered = gather(some).into_iter();
+    let mut gathered = gather(&some).into_iter();
     parts.into_iter().map(|part| part.and_then(|_| gathered.next())).collect()
 }
 

@@ -194,7 +194,7 @@ impl Tables {
                 Prepared::Put { incoming, places }
             }
             IndexEvent::Delete(keys) => {
-                let keys = gather(keys);
+                let keys = gather(&keys);
                 self.active.bytes += keys.iter().map(|key| delete_bytes(key)).sum::<usize>();
                 self.active.deletes += keys.len() as u64;
                 let hashes = keys.iter().map(|key| key_hash(key)).collect();

@@ -57,16 +57,44 @@ mod tables {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// Payloads of one group: puts (key, value) or deletes.
-        Apply(Vec<Result<Vec<(u8, u8)>, Vec<u8>>>),
+        /// The payloads of one group.
+        Apply(Vec<Payload>),
         Freeze,
         Swap,
+    }
+
+    #[derive(Clone, Debug)]
+    enum Payload {
+        /// Keys and values.
+        Put(Vec<(u8, u8)>),
+        Delete(Vec<u8>),
+    }
+
+    impl Payload {
+        fn event(&self) -> IndexEvent {
+            match self {
+                Self::Put(rows) => put(rows),
+                Self::Delete(numbers) => delete(numbers),
+            }
+        }
+
+        fn apply_to(&self, expected: &mut BTreeMap<Vec<u8>, f32>) {
+            match self {
+                Self::Put(rows) => {
+                    for (number, value) in rows {
+                        expected.insert(key(*number).to_vec(), f32::from(*value));
+                    }
+                }
+                Self::Delete(numbers) => expected.retain(|key, _| !numbers.contains(&key[1])),
+            }
+        }
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let put = prop::collection::vec((0u8..12, any::<u8>()), 1..5);
         let delete = prop::collection::vec(0u8..14, 1..4);
-        let payload = prop_oneof![3 => put.prop_map(Ok), 2 => delete.prop_map(Err)];
+        let payload =
+            prop_oneof![3 => put.prop_map(Payload::Put), 2 => delete.prop_map(Payload::Delete)];
         prop_oneof![
             6 => prop::collection::vec(payload, 1..4).prop_map(Step::Apply),
             2 => Just(Step::Freeze),
@@ -148,23 +176,8 @@ mod tables {
         for (name, step) in (0u128..).zip(steps) {
             match step {
                 Step::Apply(payloads) => {
-                    for payload in &payloads {
-                        match payload {
-                            Ok(rows) => {
-                                expected.extend(rows.iter().map(|(number, value)| {
-                                    (key(*number).to_vec(), f32::from(*value))
-                                }))
-                            }
-                            Err(numbers) => {
-                                expected.retain(|key, _| !numbers.contains(&key[1]));
-                            }
-                        }
-                    }
-                    let events = payloads.iter().map(|payload| match payload {
-                        Ok(rows) => put(rows),
-                        Err(numbers) => delete(numbers),
-                    });
-                    tables.apply(events.collect());
+                    payloads.iter().for_each(|payload| payload.apply_to(&mut expected));
+                    tables.apply(payloads.iter().map(Payload::event).collect());
                 }
                 Step::Freeze if flush.is_none() => {
                     let frozen = tables.freeze();

@@ -1,5 +1,6 @@
 //! Values and a naive model that several tests share.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test binary uses some of it")]
 #![allow(unreachable_pub, reason = "shared by several test binaries")]
 
@@ -47,11 +48,11 @@ impl Model {
         let candidates = self.records.iter().filter_map(|(key, record)| {
             let vector = record.vectors[query.field].as_ref()?;
             let rank = rank(metric, &query.vector, vector);
-            query.filter.matches(&record.attributes).then_some((rank, key, record))
+            query.filter.matches(&record.attributes).then_some((rank, key.as_ref(), record))
         });
         let mut sorted: Vec<_> = candidates.collect();
         sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
-        let hit = |(rank, key, record): (f64, &Box<[u8]>, &Record)| Hit {
+        let hit = |(rank, key, record): (f64, &[u8], &Record)| Hit {
             key: Bytes::copy_from_slice(key),
             distance: metric.distance(rank),
             metadata: record.metadata.clone().filter(|_| query.with_metadata),
