@@ -306,6 +306,8 @@ VECTORS = [
             ("element too large", [{"key": "k", "data": {"float32": [1, 2, 1e39]}}]),
             ("element far too small", [{"key": "k", "data": {"float32": [1, 2, -1e300]}}]),
             ("key twice", [ROW, ROW]),
+            ("metadata array", [ROW | {"metadata": []}]),
+            ("metadata string", [ROW | {"metadata": "x"}]),
             ("metadata null value", [ROW | {"metadata": {"a": None}}]),
             ("metadata nested", [ROW | {"metadata": {"a": {"b": 1}}}]),
             ("metadata over 2 KB filterable", [ROW | {"metadata": {"a": "x" * 2100}}]),
@@ -321,8 +323,6 @@ VECTORS = [
             ("data no object", [{"key": "k", "data": [1, 2, 3]}]),
             ("element string", [{"key": "k", "data": {"float32": [1, 2, "3"]}}]),
             ("element null", [{"key": "k", "data": {"float32": [1, 2, None]}}]),
-            ("metadata array", [ROW | {"metadata": []}]),
-            ("metadata string", [ROW | {"metadata": "x"}]),
         )
     ),
     *(

@@ -1,19 +1,19 @@
-"""Disk trouble: full, read-only, no permission. Clear errors, reads go on, everything acknowledged stays, and writing
+"""Disk trouble: full, not writable, no permission. Clear errors, reads go on, everything acknowledged stays, and writing
 works again once there is room.
 
-A small tmpfs gives a real full and a real read-only file system where the run may mount (root); a file-size limit of
-the process stands in for a full disk everywhere.
+A small tmpfs gives a truly full disk where the run may mount (root); a file-size limit of the process stands in for it
+everywhere.
 """
 
+import errno
 import os
 import resource
 import subprocess
 
 import pytest
 
-from harness import settings
 from harness.raw import Client
-from harness.server import Server, StartFailed
+from harness.server import NOBODY, Server, StartFailed
 
 BUCKET = "fault-bucket"
 DIMENSION = 256
@@ -121,13 +121,7 @@ def test_start_on_a_full_disk_and_again_with_room(tmp_path, small_disk):
         prepare(Client(server.port))
         assert put(Client(server.port), 0).status == 200
     ballast = small_disk / "ballast"
-    with open(ballast, "wb") as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        except OSError:
-            pass
+    fill(ballast)
     try:
         with Server(tmp_path / "second", environment) as server:
             check_whole(Client(server.port), [0], set())
@@ -139,21 +133,56 @@ def test_start_on_a_full_disk_and_again_with_room(tmp_path, small_disk):
         assert put(Client(server.port), 1).status == 200
 
 
-def remount(at, mode):
-    subprocess.run(["mount", "-o", f"remount,{mode}", str(at)], check=True)
+def fill(path):
+    """Writes a file until the disk is full."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(file, b"x" * 4096)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    finally:
+        os.close(file)
 
 
-def test_read_only_folder(tmp_path, small_disk):
-    with Server(tmp_path / "readonly", {"VECTORBUCKET_STORE": str(small_disk / "data")}) as server:
+def own(folder, mode):
+    """Gives a folder and all below it to the server's user, with this mode for the folders."""
+    for at, _, files in os.walk(folder):
+        if os.geteuid() == 0:
+            os.chown(at, NOBODY, NOBODY)
+        os.chmod(at, mode)
+
+
+def passable(folder):
+    """Lets any user through to a folder of this test."""
+    for at in (folder, folder.parent, folder.parent.parent):
+        at.chmod(0o755)
+
+
+def test_folder_that_becomes_unwritable(tmp_path):
+    """No file can be made any more: writes are refused, reads go on, and with the right back all is well."""
+    server = Server(tmp_path / "server", ordinary_user=True)
+    passable(tmp_path)
+    server.data.mkdir()
+    own(server.data, 0o755)
+    with server:
         client = Client(server.port)
         prepare(client)
         assert put(client, 0).status == 200
-        remount(small_disk, "ro")
-        check_refused(put(client, 1), "read-only", "not writable", "permission", "denied", "unavailable", "storage", "internal")
-        assert any(word in server.log().lower() for word in ("read-only", "erofs", "permission", "denied")), server.log()[-2000:]
-        check_whole(client, [0], {1})
-        remount(small_disk, "rw")
+        own(server.data, 0o555)
+        try:
+            check_refused(put(client, 1), "denied", "not writable", "unavailable", "storage", "internal")
+            refused = client.call("PUT", "", bucket="another-bucket")
+            check_refused(refused, "denied", "not writable", "unavailable", "storage", "internal")
+            assert any(word in server.log().lower() for word in ("permission", "denied")), server.log()[-2000:]
+            check_whole(client, [0], {1})
+        finally:
+            own(server.data, 0o755)
         assert put(client, 2).status == 200
+        assert client.call("PUT", "", bucket="another-bucket").status == 200
+        check_whole(client, [0, 2], {1})
+        server.kill()
+        server.start()
         check_whole(client, [0, 2], {1})
     assert server.panics() == []
 
@@ -188,17 +217,14 @@ def test_impossible_store_is_a_clear_start_failure(tmp_path, kind):
 
 
 def test_folder_without_permission_is_a_clear_start_failure(tmp_path):
-    """As an ordinary user on a folder of root's; run by root, the server gives up its rights first."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to make a folder of somebody else's")
-    folder = tmp_path / "theirs"
-    folder.mkdir()
-    for passable in (folder, tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        passable.chmod(0o755)
-    server = Server(tmp_path / "server", {"VECTORBUCKET_STORE": str(folder / "data")})
-    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", str(settings.binary()), "serve"]
-    done = subprocess.run(command, env=server.settings(), capture_output=True, text=True, timeout=60, cwd="/")
-    said = done.stdout + done.stderr
-    assert done.returncode not in (0, None)
-    assert "ermission" in said and str(folder) in said, said
-    assert "panicked" not in said
+    """A folder of somebody else's."""
+    server = Server(tmp_path / "server", ordinary_user=True)
+    passable(tmp_path)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755 if os.geteuid() == 0 else 0o555)
+    server.environment["VECTORBUCKET_STORE"] = str(theirs / "data")
+    with pytest.raises(StartFailed) as raised:
+        server.start()
+    assert raised.value.code not in (0, "no answer")
+    assert "ermission" in raised.value.log and str(theirs) in raised.value.log
+    assert "panicked" not in raised.value.log

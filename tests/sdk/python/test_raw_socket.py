@@ -97,7 +97,7 @@ def test_duplicate_host(server, bucket):
     refused(exchange(server, request.bytes(server.port)))
 
 
-@pytest.mark.parametrize("host", ["", "-", "a b", "\x7f", "..", "[::1", "b-1.:x", "x" * 5000])
+@pytest.mark.parametrize("host", ["", "-", "a b", "..", "[::1", "b-1.:x", "x" * 5000])
 def test_nonsense_host(server, host):
     answer = exchange(server, Request("GET", "bucketInfo", host=host).bytes(server.port))
     assert 400 <= answer.status < 500
@@ -221,8 +221,11 @@ def test_expect_continue_is_not_granted_before_authentication(server, bucket):
 
 
 def test_oversize_body_is_refused_by_its_length(server, bucket):
+    """At once: nobody waits for bytes that will not be taken."""
     request = Request("POST", "putVectors", b"", bucket, headers=[("Content-Length", str(1 << 33))])
+    started = time.monotonic()
     refused(exchange(server, request.head(server.port)), "EntityTooLarge")
+    assert time.monotonic() - started < 5
 
 
 def test_oversize_chunked_body_is_cut(server, bucket):
@@ -396,7 +399,7 @@ def test_huge_header_is_refused(server, bucket):
 
 
 def test_bytes_that_are_not_http(server):
-    for junk in (b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 1000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+    for junk in (b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \x7f\r\n\r\n", b"\x00" * 1000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
         with Connection(server.port, timeout=5) as connection:
             connection.send(junk)
             connection.socket.shutdown(1)
@@ -470,9 +473,9 @@ def test_presigned_expires_out_of_range(server, bucket, expires):
 
 
 def test_presigned_for_something_else(server, bucket):
-    query = oss4.presigned_query(oss4.Key(), "GET", bucket, "bucketInfo")
+    query = oss4.presigned_query(oss4.Key(), "GET", bucket, "policy")
     for method, changed, target_bucket in (
-        ("GET", query.replace("bucketInfo", "policy"), bucket),
+        ("GET", query.replace("policy", "logging", 1), bucket),
         ("DELETE", query, bucket),
         ("GET", query.replace("x-oss-expires=600", "x-oss-expires=6000"), bucket),
         ("GET", query, "sdk-suite-other"),

@@ -19,6 +19,8 @@ from . import settings as suite
 
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 30.0
+NOBODY = 65534
+"""The user and group without rights."""
 
 
 def free_port() -> int:
@@ -47,6 +49,8 @@ class Server:
     arguments: list = field(default_factory=list)
     file_size_max: int | None = None
     """RLIMIT_FSIZE of the process in bytes: a write beyond it fails as on a full disk (EFBIG)."""
+    ordinary_user: bool = False
+    """Run by root, give up root's rights first: permissions of the data directory then mean something."""
 
     def __post_init__(self):
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,7 @@ class Server:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                preexec_fn=self._limit if self.file_size_max else None,
+                preexec_fn=self._confine if self.file_size_max or self.ordinary_user else None,
             )
         self._await_ready()
         return self
@@ -157,10 +161,15 @@ class Server:
         } | self.environment
         return {name: value for name, value in settled.items() if value is not None}
 
-    def _limit(self):
-        # Rust's runtime leaves SIGXFSZ alone; the ignored disposition survives exec and turns the signal into EFBIG.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_size_max, resource.RLIM_INFINITY))
+    def _confine(self):
+        if self.file_size_max:
+            # The ignored disposition survives exec and turns the signal into EFBIG.
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_size_max, resource.RLIM_INFINITY))
+        if self.ordinary_user and os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
 
     def _await_ready(self):
         deadline = time.monotonic() + READY_SECONDS_MAX
