@@ -4,8 +4,8 @@
 //! every section:   u16 kind | u16 version | u32 docs | u32 count a | u32 count b | body
 //! ```
 //!
-//! The counts are the section's own. Arrays in a body follow one another without padding, so they
-//! are read byte by byte-aligned load; only vectors and norms promise alignment.
+//! The counts are the section's own. Arrays in a body follow one another without padding and are read
+//! at any alignment; only vectors and norms promise one.
 
 use crate::decode::{Corrupt, Input};
 use bytes::Bytes;
