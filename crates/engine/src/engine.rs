@@ -16,6 +16,7 @@ use crate::catalog::{AskError, OpenBucket};
 use crate::context::Context;
 use crate::driver;
 use crate::error::Error;
+use crate::format;
 use crate::handle::IndexHandle;
 use crate::index::{self, OpenIndex, WriteError};
 use crate::options::Options;
@@ -64,11 +65,12 @@ impl Drop for Inner {
 impl Engine {
     /// An engine over a store, and its background work. Must be called in a tokio runtime.
     ///
-    /// Nothing of the store is read before it is needed; deletions that a crash left half done are
-    /// completed in the background.
+    /// Reads the store's label, or labels a new store; all else is read when it is needed. Deletions
+    /// that a crash left half done are completed in the background.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the CPU lacks the wanted instruction level.
+    /// [`Error::Invalid`] if the CPU lacks the wanted instruction level, [`Error::Corrupt`] if the
+    /// store has another format, or as the store fails.
     pub async fn open(store: Store, options: Options) -> Result<Self, Error> {
         let kernels = match options.level {
             None => Kernels::detect(),
@@ -76,6 +78,7 @@ impl Engine {
                 Kernels::at(level).ok_or(Error::Invalid("the CPU lacks this instruction level"))?
             }
         };
+        format::check(&store, options.random.id()).await?;
         let opens_max = options.opens_max;
         let inner = Arc::new(Inner {
             context: Arc::new(Context::new(store, options, kernels)),

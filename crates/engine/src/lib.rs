@@ -26,6 +26,7 @@ mod driver;
 mod engine;
 mod error;
 mod fetch;
+mod format;
 pub mod fuzz;
 mod handle;
 mod index;

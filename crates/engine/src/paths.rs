@@ -1,6 +1,7 @@
 //! Where objects lie in the store.
 //!
 //! ```text
+//! format.json                                format and id of the store
 //! catalog/{account}/{bucket}                 log of a bucket, names encoded by `encode_name`
 //! index/{id}                                 log of an index, 32 hex digits
 //! index/{id}/segment/{name}, bitmap/{name}   immutable objects, 32 hex digits
@@ -8,6 +9,7 @@
 
 use crate::records::{BucketId, IndexId};
 
+pub(crate) const FORMAT: &str = "format.json";
 pub(crate) const CATALOG: &str = "catalog";
 
 pub(crate) fn account(account: &[u8]) -> String {
@@ -22,12 +24,20 @@ pub(crate) fn index(id: IndexId) -> String {
     format!("index/{id}")
 }
 
+pub(crate) fn segments(id: IndexId) -> String {
+    format!("index/{id}/segment")
+}
+
 pub(crate) fn segment(id: IndexId, name: u128) -> String {
-    format!("index/{id}/segment/{name:032x}")
+    format!("{}/{name:032x}", segments(id))
+}
+
+pub(crate) fn bitmaps(id: IndexId) -> String {
+    format!("index/{id}/bitmap")
 }
 
 pub(crate) fn bitmap(id: IndexId, name: u128) -> String {
-    format!("index/{id}/bitmap/{name:032x}")
+    format!("{}/{name:032x}", bitmaps(id))
 }
 
 /// A name as one path part: ASCII letters, digits, `-` and `_` stand for themselves, every other

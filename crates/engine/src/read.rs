@@ -1,9 +1,9 @@
 //! Records by key, and pages of the listing.
 //!
 //! The listing order is (hash of the key, key). Every part of a snapshot yields its live, matching
-//! records in that order, and a page merges them. A memtable is not kept in that order: the records
-//! that can stand on the page are found by a heap over all of them, which costs a pass over the
-//! hashes per page and nothing per write.
+//! records in that order, and a page merges them. A memtable as a whole is not kept in that order:
+//! each chunk sorts its rows once, when it is first listed, and a page starts by a binary search in
+//! every chunk.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -102,10 +102,10 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn contains(&self, hash: u64, key: &[u8]) -> bool {
-        let begun =
-            self.after.as_ref().is_none_or(|after| (hash, key) > (after.hash, after.key.as_ref()));
-        begun && hash >= self.first && hash <= self.last
+    /// Whether the page starts after this place.
+    fn is_after(&self, hash: u64, key: &[u8]) -> bool {
+        let passed = |after: &Position| (hash, key) <= (after.hash, after.key.as_ref());
+        hash < self.first || self.after.as_ref().is_some_and(passed)
     }
 }
 
@@ -191,39 +191,45 @@ fn segment_entries<'a>(
         .map(move |(hash, doc)| Entry { hash, key: segment.key(doc), source: number, doc })
 }
 
-/// Rows of all chunks in order: a heap gives as many as the page takes, and no more are sorted.
+/// Rows of all chunks in order: each chunk in its own order, a heap to merge them.
 fn memtable_entries<'a>(
     view: &'a View,
     filter: &'a Filter,
     bounds: &'a Bounds,
 ) -> impl Iterator<Item = Entry<'a>> {
     let chunks = view.frozen.iter().chain(view.active.iter()).enumerate();
-    let entries = chunks
-        .flat_map(|(number, chunk)| chunk_entries(view.segments.len() + number, chunk, bounds));
-    let mut heap: BinaryHeap<Reverse<Entry<'a>>> = entries.map(Reverse).collect();
-    std::iter::from_fn(move || heap.pop().map(|Reverse(entry)| entry)).filter(|entry| {
-        match view.source(entry.source) {
-            Source::Chunk(chunk) => filter.matches(chunk.chunk.attributes(entry.doc)),
-            Source::Segment(_) => false,
-        }
+    let mut cursors: Vec<_> = chunks
+        .map(|(number, chunk)| chunk_entries(view.segments.len() + number, chunk, filter, bounds))
+        .collect();
+    let heads = cursors.iter_mut().zip(0usize..);
+    let mut heap: BinaryHeap<Reverse<(Entry<'a>, usize)>> =
+        heads.filter_map(|(cursor, number)| Some(Reverse((cursor.next()?, number)))).collect();
+    std::iter::from_fn(move || {
+        let Reverse((least, number)) = heap.pop()?;
+        heap.extend(cursors[number].next().map(|entry| Reverse((entry, number))));
+        Some(least)
     })
 }
 
 fn chunk_entries<'a>(
     number: usize,
     view: &'a ChunkView,
+    filter: &'a Filter,
     bounds: &'a Bounds,
 ) -> impl Iterator<Item = Entry<'a>> {
-    let hashes = view.chunk.hashes().iter().zip(0..);
-    let in_range = hashes.filter(|(hash, _)| (bounds.first..=bounds.last).contains(*hash));
-    in_range
-        .map(move |(hash, doc)| Entry {
-            hash: *hash,
-            key: view.chunk.key(doc),
+    let chunk = &view.chunk;
+    let order = chunk.order();
+    let start = order.partition_point(|row| bounds.is_after(chunk.hash(*row), chunk.key(*row)));
+    order[start..]
+        .iter()
+        .take_while(|row| chunk.hash(**row) <= bounds.last)
+        .filter(|row| !view.is_dead(**row) && filter.matches(chunk.attributes(**row)))
+        .map(move |row| Entry {
+            hash: chunk.hash(*row),
+            key: chunk.key(*row),
             source: number,
-            doc,
+            doc: *row,
         })
-        .filter(move |entry| bounds.contains(entry.hash, entry.key) && !view.is_dead(entry.doc))
 }
 
 /// The part whose next record comes first.

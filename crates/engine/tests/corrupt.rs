@@ -44,7 +44,8 @@ fn record(n: usize) -> common::Record {
             (!n.is_multiple_of(5)).then(|| vec![n as f32, (n % 3) as f32, 1.0]),
             (!n.is_multiple_of(4)).then(|| vec![(n % 7) as f32, 2.0]),
         ],
-        metadata: (!n.is_multiple_of(6)).then(|| format!("{{\"text\":\"number {n} of many\"}}").into()),
+        metadata: (!n.is_multiple_of(6))
+            .then(|| format!("{{\"text\":\"number {n} of many\"}}").into()),
         attributes: Attributes::from_pairs(vec![("colour".into(), colour), ("size".into(), size)]),
     }
 }

@@ -107,6 +107,26 @@ fn count(paths: &[String], part: &str) -> usize {
     paths.iter().filter(|path| path.contains(part)).count()
 }
 
+/// What a crash in the middle of a flush left behind goes when the index is next opened.
+#[tokio::test]
+async fn strays_of_a_crashed_flush_are_removed() {
+    let store = sole();
+    let first = engine(&store, quiet()).await;
+    let handle = index(&first, "index", one_field(2)).await;
+    let mut model = Model::default();
+    put(&handle, &mut model, 0..20, 1.0).await;
+    handle.flush().await.unwrap();
+    first.shutdown().await;
+    let before = objects(&store, &handle).await;
+    for folder in ["segment", "bitmap"] {
+        let stray = format!("index/{}/{folder}/{:032x}", handle.id(), 7);
+        store.put(&stray, "half of a flush".into()).await.unwrap();
+    }
+    let second = engine(&store, quiet()).await;
+    check_all(&second.resolve(&bucket(), b"index").await.unwrap(), &model).await;
+    assert_eq!(objects(&store, &handle).await, before);
+}
+
 /// A deletion bitmap too large for the manifest goes into an object, is read back after a restart,
 /// is kept while it does not change and replaced when it does.
 #[tokio::test]
@@ -130,7 +150,7 @@ async fn large_deletion_bitmaps_are_objects() {
         index.put(batch).await.unwrap();
     }
     index.flush().await.unwrap();
-    let doomed = |n: &usize| n % 3 == 0;
+    let doomed = |n: &usize| n.is_multiple_of(3);
     for start in (0..rows).step_by(50_000) {
         let keys = (start..start + 50_000).filter(doomed).map(key).collect();
         index.delete(keys).await.unwrap();

@@ -5,7 +5,7 @@
 //! [`ChunkView`], so that overwriting a record copies some bits and never any vectors.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use roaring::RoaringBitmap;
@@ -29,6 +29,8 @@ pub(crate) struct Chunk {
     metadata: Vec<Option<Bytes>>,
     attributes: Vec<Arc<Attributes>>,
     fields: Vec<Column>,
+    /// Rows by (hash, key), made when a listing first asks for it.
+    order: OnceLock<Box<[DocId]>>,
 }
 
 /// One vector field.
@@ -115,6 +117,7 @@ impl Chunk {
             metadata: Vec::new(),
             attributes: Vec::new(),
             fields: schema.vector_fields.iter().map(column).collect(),
+            order: OnceLock::new(),
         }
     }
 
@@ -130,8 +133,13 @@ impl Chunk {
         self.hashes[row as usize]
     }
 
-    pub(crate) fn hashes(&self) -> &[u64] {
-        &self.hashes
+    /// All rows in listing order, which is (hash, key).
+    pub(crate) fn order(&self) -> &[DocId] {
+        self.order.get_or_init(|| {
+            let mut rows: Box<[DocId]> = (0..doc_id(self.len())).collect();
+            rows.sort_unstable_by_key(|row| (self.hash(*row), self.key(*row)));
+            rows
+        })
     }
 
     pub(crate) fn metadata(&self, row: DocId) -> Option<&Bytes> {
@@ -179,6 +187,7 @@ impl Chunk {
     /// Copies one incoming record; returns the bytes it takes.
     fn push(&mut self, schema: &Schema, kernels: Kernels, from: &mut Incoming, at: usize) -> usize {
         let row = doc_id(self.len());
+        self.order.take();
         let mut bytes = ROW_OVERHEAD + from.keys[at].len();
         bytes += from.metadata[at].as_ref().map_or(0, Bytes::len) * 2;
         for (number, column) in self.fields.iter_mut().enumerate() {

@@ -45,6 +45,7 @@ use crate::records::{IndexId, IndexSettings};
 use crate::registry::Opened;
 use body::Body;
 use open::Source;
+use tables::Tables;
 use view::{Published, View};
 use writer::{At, Request, Writer};
 
@@ -153,6 +154,7 @@ impl OpenIndex {
         )
         .await?;
         context.meters.opens.add(1);
+        remove_strays(context, id, &tables).await?;
         let (mailbox, inbox) = mailbox();
         let status = Status::default();
         let index = Arc::new(Self { context: Arc::clone(context), id, published, mailbox, status });
@@ -264,6 +266,8 @@ impl OpenIndex {
                 self.status.failures.store(0, Ordering::Relaxed);
                 *retry_at = None;
             }
+            // Another flush came first, and took the same records.
+            Err(Error::Conflict) => *retry_at = None,
             Err(error) => {
                 self.context.meters.flushes_failed.add(1);
                 let failures = self.status.failures.fetch_add(1, Ordering::Relaxed);
@@ -296,6 +300,25 @@ impl OpenIndex {
         let _ = self.mailbox.send(Request::Close).await;
         self.mailbox.ended().await;
     }
+}
+
+/// Objects that a crash in the middle of a flush left behind. Only where nobody else writes, and
+/// before the first flush of this process: whatever the manifest does not name is garbage then.
+async fn remove_strays(context: &Context, id: IndexId, tables: &Tables) -> Result<(), Error> {
+    if !context.store.sole_writer() {
+        return Ok(());
+    }
+    let named = tables.object_paths(id);
+    let mut strays = Vec::new();
+    for folder in [paths::segments(id), paths::bitmaps(id)] {
+        let listed = context.store.list_after(&folder, None).await?;
+        strays.extend(listed.into_iter().map(|object| object.path));
+    }
+    strays.retain(|path| !named.contains(path));
+    if !strays.is_empty() {
+        flush::discard(&context.store, strays).await;
+    }
+    Ok(())
 }
 
 /// Half a second, doubled with every failure in a row, one minute at most.

@@ -10,6 +10,7 @@
 //!
 //! Readers never see a state between two published views; see [`super::view`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,11 +18,14 @@ use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
 use vb_search::{DocId, Schema, key_hash};
 
+use super::body::DeletedBitmap;
 use super::chunk::{ChunkView, Incoming, Place, append, delete_bytes, gather};
 use super::event::IndexEvent;
 use super::flush::Flushed;
 use super::keymap::KeyMap;
 use super::view::{Maps, Published, SegmentView, View};
+use crate::paths;
+use crate::records::IndexId;
 
 /// Owned by the index's one writer task.
 #[derive(Debug)]
@@ -132,6 +136,16 @@ impl Tables {
 
     pub(crate) fn segments(&self) -> &[SegmentView] {
         &self.segments
+    }
+
+    /// Every object that the manifest of these tables names.
+    pub(crate) fn object_paths(&self, id: IndexId) -> HashSet<String> {
+        let bitmaps = self.segments.iter().filter_map(|view| match &view.folded.1 {
+            DeletedBitmap::Object(object) => Some(paths::bitmap(id, object.name)),
+            DeletedBitmap::None | DeletedBitmap::Inline(_) => None,
+        });
+        let segments = self.segments.iter().map(|view| paths::segment(id, view.meta.name));
+        segments.chain(bitmaps).collect()
     }
 
     /// Sets the active memtable aside for a flush; the frozen one must be empty.

@@ -188,10 +188,15 @@ impl Writer {
             }
             Err(error) => {
                 let step = fatal(&error);
-                let answer = Err(commit_error(error));
-                answer_all(group.writes, &answer);
-                answer_all(group.catch_ups, &answer);
-                step
+                answer_all(group.writes, &Err(commit_error(error)));
+                match step {
+                    // Readers do not fail because a write did.
+                    Ok(()) if !group.catch_ups.is_empty() => self.catch_up(group.catch_ups).await,
+                    step => {
+                        answer_all(group.catch_ups, &step);
+                        step
+                    }
+                }
             }
         }
     }
