@@ -106,7 +106,8 @@ impl Error for StoreError {
 /// Why a commit (or another use of a log) did not succeed.
 #[derive(Debug)]
 pub enum CommitError {
-    /// The log was closed (dropped) or never existed: nothing will ever be acknowledged on it.
+    /// The log was closed (dropped) or never existed: nothing will ever be acknowledged on it. A
+    /// group that was committed a moment before may be gone with it unacknowledged.
     Closed,
     /// It is not known whether the write took place: answer "outcome unknown". The next use of the
     /// log re-opens it, and the batch is then either there for good or never will be seen to vanish.

@@ -91,8 +91,10 @@ pub struct Log {
     machine: Machine,
     runner: Runner,
     writer: WriterId,
-    /// The newest manifest of which events were handed out.
+    /// The newest manifest that was handed out.
     manifest: Manifest,
+    /// The highest slot that was handed out.
+    tip: u64,
 }
 
 impl Log {
@@ -151,8 +153,8 @@ impl Log {
 
     fn with_view(machine: Machine, runner: Runner, writer: WriterId) -> Self {
         let view = machine.view().expect("the log was opened or created");
-        let manifest = view.manifest.clone();
-        Self { machine, runner, writer, manifest }
+        let (manifest, tip) = (view.manifest.clone(), view.tip());
+        Self { machine, runner, writer, manifest, tip }
     }
 
     /// Commits a group of batches as one slot, all or none. Durable and visible on return.
@@ -224,7 +226,7 @@ impl Log {
     ///
     /// What the store answered; the log may be half closed, which fences already.
     pub async fn close(&mut self) -> Result<(), CommitError> {
-        let step = self.machine.close(number::take(1), Bytes::new());
+        let step = self.machine.close(number::take(1));
         match self.run(step).await {
             Err(CommitError::Closed) => Ok(()),
             Err(error) => Err(error),
@@ -234,8 +236,9 @@ impl Log {
 
     /// Completes a drop: closes the log if that was not done, then deletes what is under the prefix.
     ///
-    /// A store with several writers keeps the closed manifest (about 100 bytes): it fences writers
-    /// that were stalled before the drop, however long they were. Nothing there is no error.
+    /// A store with several writers keeps the closing slot and the closed manifest (under 200 bytes
+    /// each): they fence processes that were stalled before the drop, however long. Nothing there is
+    /// no error.
     ///
     /// # Errors
     ///
@@ -243,7 +246,7 @@ impl Log {
     pub async fn remove(store: &Store, prefix: &str, writer: WriterId) -> Result<(), CommitError> {
         let mut machine = Machine::new(Rules::SOUND, writer, store.sole_writer());
         let mut runner = Runner::new(store, prefix);
-        let first = machine.close(number::take(1), Bytes::new());
+        let first = machine.close(number::take(1));
         let outcome = runner.run(&mut machine, first).await;
         match runner.outcome(outcome) {
             Err(CommitError::Closed) => run::remove_closed(store, prefix).await,
@@ -288,9 +291,9 @@ impl Log {
         self.manifest.floor
     }
 
-    /// The highest slot known; `floor - 1` if none is unfolded.
+    /// The highest slot of which the caller was told; `floor - 1` if none is unfolded.
     pub fn tip(&self) -> u64 {
-        self.machine.view().map_or(self.manifest.floor - 1, |view| view.tip())
+        self.tip
     }
 
     /// Whether the next call must open the log anew, as after an unknown outcome.
@@ -311,6 +314,7 @@ impl Log {
     fn take_events(&mut self) -> Vec<Event> {
         if let Some(view) = self.machine.view() {
             self.manifest = view.manifest.clone();
+            self.tip = view.tip();
         }
         self.machine.take_events()
     }

@@ -109,7 +109,7 @@ enum Task {
     CatchUp,
     Commit(Attempt),
     Fold { fold: Fold, stamp: u64 },
-    Close { attempt: Attempt, body: Bytes, stamp: u64 },
+    Close { attempt: Attempt, stamp: u64 },
 }
 
 /// A group on its way into the log.
@@ -209,10 +209,11 @@ impl Machine {
         self.begin(Task::Fold { fold, stamp })
     }
 
-    /// Ends the log: a closing slot, then a closed manifest. `number` is a fresh batch number.
-    pub fn close(&mut self, number: u64, body: Bytes) -> Step {
+    /// Ends the log: a closing slot, then a closed manifest without body. `number` is a fresh batch
+    /// number.
+    pub fn close(&mut self, number: u64) -> Step {
         let attempt = self.new_attempt(vec![(number, Bytes::new())], true);
-        self.begin(Task::Close { attempt, body, stamp: number })
+        self.begin(Task::Close { attempt, stamp: number })
     }
 
     /// Forgets the view and any task under way, as after a failure: the next task opens anew.
@@ -360,11 +361,13 @@ impl Machine {
         Step::Done(outcome)
     }
 
-    /// Appends a slot to the view and reports it.
+    /// Appends a slot to the view and reports it. A closing slot has nothing to apply.
     fn apply(&mut self, slot: Slot) {
         let view = self.view.as_mut().expect("slots are applied to a view");
         debug_assert_eq!(view.tip() + 1, slot.seq, "slots are applied in order");
         view.tail.push(SlotMark::of(&slot));
-        self.events.push(Event::Slot(slot));
+        if !slot.closes {
+            self.events.push(Event::Slot(slot));
+        }
     }
 }

@@ -269,9 +269,10 @@ pub struct CollectionPlan {
 
 /// Plans a collection from a fresh list of both series and the newest listed manifest.
 ///
-/// Never deleted while the log lives: slots from the floor on, the highest slot (an empty list
-/// behind it proves the tip), the newest manifest (it makes every older number refusable). Of a
-/// closed log only the newest manifest stays: it is the fence.
+/// Never deleted: slots from the floor on, the highest slot (a list that shows nothing behind it
+/// proves the tip), the newest manifest (behind it every older one is void). Of a closed log these
+/// two remain, and they are its fence: without the slot, a late create of a lower number would look
+/// like the tip to a reader that knows no better.
 pub fn plan_collection(
     rules: &Rules,
     newest: &Manifest,
@@ -279,7 +280,7 @@ pub fn plan_collection(
     manifests: &[u64],
 ) -> CollectionPlan {
     let highest = slots.iter().max();
-    let spent = |seq: &u64| *seq < newest.floor && (newest.closed || Some(seq) != highest);
+    let spent = |seq: &u64| *seq < newest.floor && Some(seq) != highest;
     // Known bad: to take all that the remembered manifest does not name for garbage.
     let superseded = |number: &u64| match rules.collect_fresh {
         true => *number < newest.number,

@@ -238,19 +238,27 @@ async fn delete(
     Ok(Collected { slots: plan.slots.len() as u64, manifests: plan.manifests.len() as u64 })
 }
 
-/// Deletes all of a closed log but, if other writers may exist, its newest manifest.
+/// Deletes all of a closed log but, if other writers may exist, its fence.
 ///
-/// The newest manifest goes last and by itself: while it is there the log is closed, and an older
-/// one that outlives it after a power failure would make the log live again.
+/// The fence goes last and by itself: while it is there the log is closed, and an older manifest
+/// that outlived it after a power failure would make the log live again.
 pub(super) async fn remove_closed(store: &Store, prefix: &str) -> Result<(), CommitError> {
-    let manifests = list(store, prefix, Series::Manifests, 0).await.map_err(CommitError::Store)?;
-    let fence = manifests.into_iter().map(|(_, object)| object.path).max();
-    let kept: Vec<_> = fence.into_iter().collect();
-    delete_under(store, prefix, &kept).await.map_err(CommitError::Store)?;
+    let fence = fence(store, prefix).await.map_err(CommitError::Store)?;
+    delete_under(store, prefix, &fence).await.map_err(CommitError::Store)?;
     match store.sole_writer() {
-        true => store.delete_all(&kept).await.map_err(CommitError::Store),
+        true => store.delete_all(&fence).await.map_err(CommitError::Store),
         false => Ok(()),
     }
+}
+
+/// The highest slot and the newest manifest.
+async fn fence(store: &Store, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut fence = Vec::new();
+    for series in [Series::Slots, Series::Manifests] {
+        let listed = list(store, prefix, series, 0).await?;
+        fence.extend(listed.into_iter().map(|(_, object)| object.path).max());
+    }
+    Ok(fence)
 }
 
 /// Deletes all objects under the prefix but those kept.

@@ -8,6 +8,8 @@
 //!        +-----------------------------------+ n+1 -> as exists; higher -> open, superseded
 //! ```
 
+use bytes::Bytes;
+
 use super::{CREATES_MAX, Machine, Outcome, Phase, Reply, Request, Step, Task};
 use crate::manifest::Manifest;
 use crate::rules::{FoldStanding, View, judge_fold, next_manifest};
@@ -16,8 +18,8 @@ impl Machine {
     pub(super) fn create_fold(&mut self) -> Step {
         let view = self.view_known();
         let manifest = match &self.task {
-            Task::Close { body, stamp, .. } => {
-                next_manifest(view, view.tip() + 1, (self.writer, *stamp), body.clone())
+            Task::Close { stamp, .. } => {
+                next_manifest(view, view.tip() + 1, (self.writer, *stamp), Bytes::new())
             }
             Task::Fold { .. } if view.ended() => return self.fail(Outcome::Closed),
             Task::Fold { fold, stamp } => {

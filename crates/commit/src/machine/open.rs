@@ -83,7 +83,7 @@ impl Machine {
         }
     }
 
-    fn publish(&mut self, manifest: Manifest, slots: Vec<Slot>) -> Step {
+    fn publish(&mut self, manifest: Manifest, mut slots: Vec<Slot>) -> Step {
         if slots.iter().any(|slot| slot.incarnation != manifest.incarnation) {
             return self.fail(Outcome::Corrupt);
         }
@@ -91,9 +91,15 @@ impl Machine {
             // The log was dropped, and another lives in its place.
             return self.fail(Outcome::Closed);
         }
+        let closing = matches!(self.task, Task::Open | Task::Close { .. });
+        if manifest.closed && !closing {
+            // Also for a group that was committed before: it went with the log.
+            return self.fail(Outcome::Closed);
+        }
         let tail = slots.iter().map(SlotMark::of).collect();
         let ours = self.ours_among(&slots).or(self.committed());
         self.view = Some(View { manifest: manifest.clone(), tail });
+        slots.retain(|slot| !slot.closes);
         self.events.push(Event::Reopened { manifest, slots });
         match &self.task {
             Task::CatchUp => self.done_unless_ended(),

@@ -1,0 +1,320 @@
+//! The state of the world and its steps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use vb_commit::machine::{Reply, Request};
+use vb_commit::{Manifest, Slot};
+
+use super::actor::{Actor, Wish};
+use super::collector::Collection;
+use super::oracle::Oracle;
+use super::scenario::Scenario;
+
+/// The log's objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Objects {
+    pub(super) slots: BTreeMap<u64, Arc<Slot>>,
+    pub(super) manifests: BTreeMap<u64, Arc<Manifest>>,
+}
+
+impl Objects {
+    /// Executes a create; `false`: the number is taken.
+    pub(super) fn create(&mut self, request: &Request) -> bool {
+        match request {
+            Request::CreateSlot(slot) => {
+                let free = !self.slots.contains_key(&slot.seq);
+                if free {
+                    self.slots.insert(slot.seq, Arc::new(slot.clone()));
+                }
+                free
+            }
+            Request::CreateManifest(manifest) => {
+                let free = !self.manifests.contains_key(&manifest.number);
+                if free {
+                    self.manifests.insert(manifest.number, Arc::new(manifest.clone()));
+                }
+                free
+            }
+            _ => unreachable!("only creates change the store"),
+        }
+    }
+
+    pub(super) fn slot(&self, seq: u64) -> Option<Slot> {
+        self.slots.get(&seq).map(|slot| Slot::clone(slot))
+    }
+
+    /// Executes a request that only reads, in one piece.
+    pub(super) fn read(&self, request: &Request) -> Reply {
+        match request {
+            Request::ListManifests(from) => {
+                Reply::Numbers(self.manifests.range(from..).map(|(number, _)| *number).collect())
+            }
+            Request::ListSlots(from) => {
+                Reply::Numbers(self.slots.range(from..).map(|(seq, _)| *seq).collect())
+            }
+            Request::ProbeManifests(number) => {
+                let there = |number: &u64| self.manifests.contains_key(number);
+                Reply::Numbers([*number, number + 1].into_iter().filter(there).collect())
+            }
+            Request::GetManifest(number) => {
+                Reply::Manifest(self.manifests.get(number).map(|found| Manifest::clone(found)))
+            }
+            Request::GetSlots(..) => unreachable!("slots are read one by one"),
+            Request::CreateSlot(_) | Request::CreateManifest(_) => unreachable!("a read"),
+        }
+    }
+}
+
+/// One state of the world.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) objects: Objects,
+    pub(super) actors: Vec<Actor>,
+    pub(super) collection: Collection,
+    /// Creates without an answer that may still be executed.
+    pub(super) afloat: Vec<Request>,
+    pub(super) oracle: Oracle,
+    pub(super) left: Left,
+}
+
+/// What may still happen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Left {
+    pub(super) flushes: u8,
+    pub(super) collections: u8,
+    pub(super) reads: u8,
+    pub(super) faults: u8,
+    pub(super) closes: u8,
+    pub(super) lives: u8,
+    /// Next batch number (and stamp) of each writer.
+    pub(super) numbers: Vec<u64>,
+}
+
+/// How a request fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Executed and answered.
+    Fine,
+    /// Not answered; a create stays afloat.
+    Lost,
+    /// A create that is executed and answered as if the object had been there.
+    Echoed,
+}
+
+/// One step of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// An idle process begins something and its first request fares so.
+    Begin(usize, Wish, Fate),
+    /// A process's outstanding request fares so.
+    Execute(usize, Fate),
+    /// A create that was given up by its sender is executed.
+    Surface(usize),
+    /// The collector's next request is executed, or its n-th delete.
+    Collect(usize),
+}
+
+/// What went wrong, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation(pub(super) String);
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin(actor, wish, Fate::Fine) => write!(f, "P{actor} begins {wish:?}"),
+            Self::Begin(actor, wish, fate) => write!(f, "P{actor} begins {wish:?}: {fate:?}"),
+            Self::Execute(actor, Fate::Fine) => write!(f, "P{actor} goes on"),
+            Self::Execute(actor, fate) => write!(f, "P{actor} goes on: {fate:?}"),
+            Self::Surface(index) => write!(f, "late create {index} is executed"),
+            Self::Collect(index) => write!(f, "the collector goes on ({index})"),
+        }
+    }
+}
+
+impl World {
+    /// A log just created, opened by every process.
+    pub(super) fn begin(scenario: &Scenario) -> Self {
+        let writers = scenario.batches.len();
+        let mut world = Self {
+            objects: Objects::default(),
+            actors: Actor::all(scenario),
+            collection: Collection::default(),
+            afloat: Vec::new(),
+            oracle: Oracle::default(),
+            left: Left {
+                flushes: scenario.flushes,
+                collections: scenario.collections,
+                reads: scenario.reads,
+                faults: scenario.faults,
+                closes: scenario.closes,
+                lives: scenario.lives,
+                numbers: vec![1; if scenario.one_identity { 1 } else { writers }],
+            },
+        };
+        world.set_up();
+        world
+    }
+
+    fn set_up(&mut self) {
+        for actor in 0..self.actors.len() {
+            let wish = if actor == 0 { Wish::Create } else { Wish::Open };
+            self.wish(actor, wish).expect("nothing can go wrong yet");
+            while self.actors[actor].is_busy() {
+                self.execute(actor, Fate::Fine).expect("nothing can go wrong yet");
+            }
+        }
+    }
+
+    /// All steps that can be taken here.
+    pub(super) fn actions(&self, scenario: &Scenario) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(settled) = self.settled(scenario) {
+            let request = self.actors[settled].request().expect("it is outstanding");
+            actions.extend(self.fates(request).map(|fate| Action::Execute(settled, fate)));
+            return actions;
+        }
+        let beginners = self.beginners(scenario);
+        for (index, actor) in self.actors.iter().enumerate() {
+            match actor.request() {
+                Some(request) => {
+                    let fates = self.fates(request);
+                    actions.extend(fates.map(|fate| Action::Execute(index, fate)));
+                }
+                None if index < beginners => self.beginnings(index, &mut actions),
+                None => {}
+            }
+        }
+        actions.extend((0..self.afloat.len()).map(Action::Surface));
+        let deletes = self.collection.choices(scenario.any_order, self.left.collections > 0);
+        actions.extend((0..deletes).map(Action::Collect));
+        actions
+    }
+
+    /// What an idle process may begin. A first request may fail too, so it has all its fates.
+    fn beginnings(&self, index: usize, actions: &mut Vec<Action>) {
+        for wish in self.actors[index].wishes(&self.left) {
+            let mut begun = self.clone();
+            if begun.wish(index, wish).is_err() {
+                actions.push(Action::Begin(index, wish, Fate::Fine));
+                continue;
+            }
+            match begun.actors[index].request() {
+                Some(request) => {
+                    let fates = begun.fates(request);
+                    actions.extend(fates.map(|fate| Action::Begin(index, wish, fate)));
+                }
+                None => actions.push(Action::Begin(index, wish, Fate::Fine)),
+            }
+        }
+    }
+
+    fn fates(&self, request: &Request) -> impl Iterator<Item = Fate> + use<> {
+        let faults = self.left.faults > 0;
+        let free = match request {
+            Request::CreateSlot(slot) => !self.objects.slots.contains_key(&slot.seq),
+            Request::CreateManifest(manifest) => {
+                !self.objects.manifests.contains_key(&manifest.number)
+            }
+            _ => false,
+        };
+        let lost = faults.then_some(Fate::Lost);
+        let echoed = (faults && free).then_some(Fate::Echoed);
+        [Some(Fate::Fine), lost, echoed].into_iter().flatten()
+    }
+
+    /// Takes one step.
+    pub(super) fn step(&mut self, scenario: &Scenario, action: Action) -> Result<(), Violation> {
+        self.step_only(scenario, action)?;
+        self.drop_spent();
+        Ok(())
+    }
+
+    fn step_only(&mut self, scenario: &Scenario, action: Action) -> Result<(), Violation> {
+        match action {
+            Action::Begin(actor, wish, fate) => {
+                self.wish(actor, wish)?;
+                match self.actors[actor].is_busy() {
+                    true => self.execute(actor, fate),
+                    false => Ok(()),
+                }
+            }
+            Action::Execute(actor, fate) => self.execute(actor, fate),
+            Action::Surface(index) => {
+                let request = self.afloat.remove(index);
+                self.objects.create(&request);
+                self.observe()
+            }
+            Action::Collect(index) => self.collect(scenario, index),
+        }
+    }
+
+    fn wish(&mut self, actor: usize, wish: Wish) -> Result<(), Violation> {
+        let acked = self.oracle.acknowledged();
+        self.actors[actor].begin(wish, &mut self.left, acked, &mut self.oracle)
+    }
+
+    fn execute(&mut self, actor: usize, fate: Fate) -> Result<(), Violation> {
+        if fate != Fate::Fine {
+            self.left.faults -= 1;
+        }
+        let request = self.actors[actor].request().expect("the process waits").clone();
+        let reply = match (&request, fate) {
+            (Request::GetSlots(..), Fate::Fine) => match self.actors[actor].read_on(&self.objects) {
+                Some(slots) => Reply::Slots(slots),
+                None => return Ok(()),
+            },
+            (Request::CreateSlot(_) | Request::CreateManifest(_), Fate::Lost) => {
+                self.float(request);
+                Reply::Unanswered
+            }
+            (_, Fate::Lost) => Reply::Unanswered,
+            (Request::CreateSlot(_) | Request::CreateManifest(_), _) => {
+                let created = self.objects.create(&request);
+                self.observe()?;
+                match created && fate == Fate::Fine {
+                    true => Reply::Created,
+                    false => Reply::Exists,
+                }
+            }
+            (_, _) => self.objects.read(&request),
+        };
+        self.actors[actor].reply(reply, &mut self.oracle)
+    }
+
+    fn float(&mut self, request: Request) {
+        self.afloat.push(request);
+        self.afloat.sort_by_key(|request| super::fingerprint::fingerprint(request));
+    }
+
+    fn collect(&mut self, scenario: &Scenario, index: usize) -> Result<(), Violation> {
+        if self.collection.is_idle() {
+            self.left.collections -= 1;
+            self.collection.begin(scenario.rules, self.actors[0].remembered());
+        }
+        self.collection.step(&mut self.objects, index);
+        self.observe()
+    }
+
+    /// For a trace: the request that `action` is about.
+    pub(super) fn pending(&self, action: Action) -> String {
+        let request = match action {
+            Action::Execute(actor, _) => self.actors[actor].request(),
+            Action::Surface(index) => self.afloat.get(index),
+            Action::Begin(..) | Action::Collect(_) => None,
+        };
+        match request {
+            Some(Request::CreateSlot(slot)) => format!(": create slot {}", slot.seq),
+            Some(Request::CreateManifest(made)) => {
+                format!(": create manifest {} floor {}", made.number, made.floor)
+            }
+            Some(request) => format!(": {request:?}"),
+            None => String::new(),
+        }
+    }
+
+    fn observe(&mut self) -> Result<(), Violation> {
+        self.oracle.observe(&self.objects)
+    }
+}
