@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Two stages: the toolchain that builds, and a small image that runs as a user of its own.
 
 FROM rust:1.95.0-bookworm AS build

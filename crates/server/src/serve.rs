@@ -29,6 +29,9 @@ use crate::ops::{self, Context, Input};
 use crate::phase::{Phase, Phases};
 use crate::reply::{Refusal, Reply, ReplyBody, failure, success};
 
+/// Bytes that are read of a body where the operation means none.
+const BODYLESS_BYTES_MAX: u64 = 64 << 10;
+
 /// What every request needs; shared by all connections.
 pub(crate) struct Service {
     context: Context,
@@ -127,7 +130,7 @@ impl Service {
         let grant = authorize::coarse(principal, operation, &target)
             .inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
         self.check_bucket(&grant).await?;
-        let bytes_max = self.context.limits.body_bytes_max(operation) as u64;
+        let bytes_max = self.body_bytes_max(operation);
         let declared = body::declared(&head.method, &head.headers, bytes_max)?;
         exchange.permit = Some(self.room(operation, declared.bytes(bytes_max)).await?);
         Ok(Admitted { grant, declared, bytes_max })
@@ -158,6 +161,13 @@ impl Service {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Largest body of an operation. Clients may send one, usually empty and sometimes chunked,
+    /// where none is meant; room for the largest must not be kept for those.
+    fn body_bytes_max(&self, operation: Operation) -> u64 {
+        let bytes_max = self.context.limits.body_bytes_max(operation) as u64;
+        if operation.has_body() { bytes_max } else { bytes_max.min(BODYLESS_BYTES_MAX) }
     }
 
     async fn room(&self, operation: Operation, body_bytes: u64) -> Result<Permit, Error> {
@@ -234,5 +244,5 @@ pub(crate) fn wants_keep_alive(version: Version, headers: &HeaderMap) -> bool {
         let values = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
         values.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case(word))
     };
-    if version == Version::HTTP_10 { says("keep-alive") } else { !says("close") }
+    !says("close") && (version != Version::HTTP_10 || says("keep-alive"))
 }

@@ -83,6 +83,18 @@ async fn chunked_bodies_are_read() {
 }
 
 #[tokio::test]
+async fn a_chunked_empty_body_is_fine_where_none_is_meant() {
+    let server = TestServer::start().await;
+    server.bucket("vec").await;
+    let mut connection = server.connect().await;
+    for call in [Call::new("GET", "vec", "bucketInfo"), Call::new("DELETE", "vec", "policy")] {
+        connection.write(&call.with_header("Transfer-Encoding", "chunked").head()).await;
+        connection.write(b"0\r\n\r\n").await;
+        assert!(connection.answer("GET").await.status < 300);
+    }
+}
+
+#[tokio::test]
 async fn a_broken_chunk_is_an_incomplete_body() {
     let server = TestServer::start().await;
     server.index("vec", "idx", 2, "euclidean").await;

@@ -313,6 +313,11 @@ impl Connection {
         self.stream.write_all(bytes).await.expect("the server reads");
     }
 
+    /// Writes as much as the server reads; it may answer and close before the end.
+    pub async fn write_what_is_read(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
     /// Sends a call and reads its answer.
     pub async fn call(&mut self, call: &Call) -> Answer {
         let mut bytes = call.head();
