@@ -1,14 +1,15 @@
 """Fixtures: one server for the whole run, SDK and raw clients on it, and names that never collide.
 
-Suites that fill quotas, kill the process or starve it of disk start servers of their own.
+With SUITE_FLUSHING set, that server folds writes into segments all the time. Suites that fill quotas, kill the process or starve it of disk start servers of their own.
 """
 
 import itertools
+import os
 
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
 
-from harness import oss4, raw as raw_client, sdk
+from harness import oss4, raw as raw_client, sdk, settings
 from harness.server import Server
 
 _names = itertools.count(1)
@@ -16,9 +17,11 @@ _names = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("server")) as running:
+    environment = settings.FLUSHING if os.environ.get("SUITE_FLUSHING") else {}
+    with Server(tmp_path_factory.mktemp("server"), environment) as running:
         yield running
         assert running.alive(), running.log()[-4000:]
+        assert not environment or running.metric("vectorbucket_engine_flushes_total") > 0
     assert running.panics() == []
 
 

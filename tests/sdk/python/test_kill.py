@@ -14,16 +14,12 @@ import pytest
 from harness import settings
 from harness.oracle import DIMENSION, Writer, got, listed, queried
 from harness.raw import Client, Closed
-from harness.server import Server
+from harness.server import Server, StartFailed
 
 ROUNDS = settings.count("KILL_ROUNDS", 50)
 SEED = settings.count("KILL_SEED", 9)
 BUCKET = "kill-bucket"
 WRITERS = [("wa", "one"), ("wb", "one"), ("wc", "two"), ("wd", "two")]
-
-FLUSHING = {"VECTORBUCKET_FLUSH_MEMTABLE_BYTES_MAX": "64KiB", "VECTORBUCKET_FLUSH_AGE_MAX": "100ms"}
-"""Folds during the load, so that kills also hit flushes; every other round runs with the defaults."""
-
 
 def create_index(client, name):
     body = {"indexName": name, "dataType": "float32", "dimension": DIMENSION, "distanceMetric": "euclidean"}
@@ -70,12 +66,44 @@ class Churner:
         self.unknown = set()
 
 
+class Tagger:
+    """Counts up a tag of the bucket: the other kind of record in the bucket's log."""
+
+    def __init__(self):
+        self.acknowledged = 0
+        self.sent = 0
+        self.failure = None
+
+    def run(self, port, stop):
+        client = Client(port)
+        try:
+            while not stop.is_set() and not self.failure:
+                self.step(client)
+        except (Closed, OSError):
+            return
+
+    def step(self, client):
+        self.sent += 1
+        tags = {"Tagging": {"TagSet": {"Tag": [{"Key": "count", "Value": str(self.sent)}]}}}
+        answer = client.call("PUT", "tagging", tags, BUCKET)
+        if answer.status == 200:
+            self.acknowledged = self.sent
+        else:
+            self.failure = f"{answer.status} {answer.body[:300]}"
+
+    def settle(self, client):
+        tags = client.call("GET", "tagging", bucket=BUCKET).json()["Tagging"]["TagSet"]["Tag"]
+        found = int(tags[0]["Value"]) if tags else 0
+        assert found in (self.acknowledged, self.sent), f"acknowledged {self.acknowledged}, sent {self.sent}, found {found}"
+        self.acknowledged = self.sent = found
+
+
 def index_names(client):
     answer = client.post("listVectorIndexes", {"maxResults": 500}, BUCKET)
     return [i["indexName"] for i in answer.json()["indexes"]]
 
 
-def settle(client, writers, churner):
+def settle(client, writers, churner, tagger):
     """The whole check after a restart."""
     for index in ("one", "two"):
         stored = listed(client, BUCKET, index)
@@ -85,54 +113,60 @@ def settle(client, writers, churner):
             assert queried(client, BUCKET, index, writer.name) == {k: v for k, v in stored.items() if k.startswith(writer.name)}
             writer.settle(stored)
         assert set(stored) <= {k for w in mine for k in w.keys()}
+    tagger.settle(client)
     churner.settle(index_names(client))
     for name in churner.present:
         answer = client.post("listVectors", {"indexName": name}, BUCKET)
         assert answer.json() == {"vectors": []}, answer.body
 
 
-def load(server, writers, churner, seed, seconds):
-    """Runs all writers and kills the server while they write."""
+def load(server, writers, churner, tagger, seed, seconds):
+    """Runs all writers and kills the server while they write; returns how many flushes it had done."""
     stop = threading.Event()
     rng = random.Random(seed)
     jobs = [(w.run, (server.port, BUCKET, stop, random.Random(f"{seed}/{w.name}"))) for w in writers]
-    jobs.append((churner.run, (server.port, stop, rng)))
+    jobs += [(churner.run, (server.port, stop, rng)), (tagger.run, (server.port, stop))]
     threads = [threading.Thread(target=run, args=arguments) for run, arguments in jobs]
     for thread in threads:
         thread.start()
     time.sleep(seconds)  # the random moment itself, not a wait for something
+    flushes = server.metric("vectorbucket_engine_flushes_total")
+    time.sleep(random.Random(seconds).random() / 100)  # the metric's answer must not fix the moment
     server.kill()
     stop.set()
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    failures = [f for f in [*(w.failure for w in writers), churner.failure] if f]
+    failures = [f for f in [*(w.failure for w in writers), churner.failure, tagger.failure] if f]
     assert not failures, failures
+    return flushes
 
 
 def test_kill_9_under_load(tmp_path):
     rng = random.Random(SEED)
     print(f"{ROUNDS} rounds, seed {SEED}")
     server = Server(tmp_path / "kill")
-    writers, churner = [Writer(*names) for names in WRITERS], Churner()
+    writers, churner, tagger = [Writer(*names) for names in WRITERS], Churner(), Tagger()
     server.start()
     try:
         client = Client(server.port)
         assert client.call("PUT", "", bucket=BUCKET).status == 200
         for index in ("one", "two"):
             assert create_index(client, index).status == 200
-        batches, slowest = [], 0.0
+        batches, flushes, slowest = [], 0, 0.0
         for i in range(ROUNDS):
             before = sum(w.acknowledged_batches for w in writers)
-            load(server, writers, churner, f"{SEED}/{i}", rng.choice([0.05, 0.2, 0.5]) + rng.random() * 0.5)
+            flushes += load(server, writers, churner, tagger, f"{SEED}/{i}", rng.choice([0.05, 0.2, 0.5]) + rng.random() * 0.5)
             batches.append(sum(w.acknowledged_batches for w in writers) - before)
-            server.environment = FLUSHING if i % 2 == 0 else {}
+            # Every other round folds all the time, so that kills also hit flushes.
+            server.environment = settings.FLUSHING if i % 2 == 0 else {}
             started = time.monotonic()
             server.start()
             slowest = max(slowest, time.monotonic() - started)
-            settle(client, writers, churner)
-        print(f"{sum(batches)} batches acknowledged (least {min(batches)} in a round), slowest start {slowest:.2f} s")
+            settle(client, writers, churner, tagger)
+        print(f"{sum(batches)} batches acknowledged (least {min(batches)} in a round), {flushes:.0f} flushes, slowest start {slowest:.2f} s")
         assert sum(batches) > 10 * ROUNDS
+        assert flushes > ROUNDS / 4
         assert slowest < 10
     finally:
         if server.alive():
@@ -142,8 +176,6 @@ def test_kill_9_under_load(tmp_path):
 
 def test_second_process_on_a_live_directory_is_refused(tmp_path):
     """One process owns a local store: a second one would break what the first relies on."""
-    from harness.server import StartFailed
-
     with Server(tmp_path / "owner") as owner:
         second = Server(tmp_path / "second", {"VECTORBUCKET_STORE": str(owner.data)})
         with pytest.raises(StartFailed) as raised:
@@ -155,7 +187,7 @@ def test_second_process_on_a_live_directory_is_refused(tmp_path):
 
 def test_sigterm_drains_and_loses_nothing(tmp_path):
     server = Server(tmp_path / "drain").start()
-    writers, churner = [Writer(*names) for names in WRITERS], Churner()
+    writers, churner, tagger = [Writer(*names) for names in WRITERS], Churner(), Tagger()
     client = Client(server.port)
     try:
         assert client.call("PUT", "", bucket=BUCKET).status == 200
@@ -174,7 +206,7 @@ def test_sigterm_drains_and_loses_nothing(tmp_path):
         server.start()
         for writer in writers:
             writer.failure = None
-        settle(client, writers, churner)
+        settle(client, writers, churner, tagger)
         assert sum(w.acknowledged_batches for w in writers) > 10
     finally:
         if server.alive():

@@ -106,7 +106,9 @@ def listed(client, bucket, index) -> dict:
     vectors, token = [], None
     while True:
         body = {"indexName": index, "maxResults": 1000, "returnData": True, "returnMetadata": True}
-        page = client.post("listVectors", body | ({"nextToken": token} if token else {}), bucket).json()
+        answer = client.post("listVectors", body | ({"nextToken": token} if token else {}), bucket)
+        assert answer.status == 200, answer.body
+        page = answer.json()
         vectors += page["vectors"]
         token = page.get("nextToken")
         if not token:
@@ -117,7 +119,9 @@ def got(client, bucket, index, keys) -> dict:
     found = {}
     for start in range(0, len(keys), 100):
         body = {"indexName": index, "keys": keys[start : start + 100], "returnData": True, "returnMetadata": True}
-        found |= whole_rows(client.post("getVectors", body, bucket).json()["vectors"])
+        answer = client.post("getVectors", body, bucket)
+        assert answer.status == 200, answer.body
+        found |= whole_rows(answer.json()["vectors"])
     return found
 
 
@@ -130,6 +134,8 @@ def queried(client, bucket, index, writer) -> dict:
         "filter": {"writer": writer},
         "returnMetadata": True,
     }
-    vectors = client.post("queryVectors", body, bucket).json()["vectors"]
+    answer = client.post("queryVectors", body, bucket)
+    assert answer.status == 200, answer.body
+    vectors = answer.json()["vectors"]
     assert len({v["key"] for v in vectors}) == len(vectors)
     return {v["key"]: v["metadata"]["version"] for v in vectors}

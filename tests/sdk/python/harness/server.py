@@ -125,6 +125,10 @@ class Server:
         finally:
             connection.close()
 
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        return float(re.search(rf"^{name} (\S+)$", self.admin("/metrics")[1], re.M).group(1))
+
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 

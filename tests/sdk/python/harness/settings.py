@@ -22,3 +22,7 @@ def binary() -> Path:
 def count(name: str, default: int) -> int:
     """A repetition count that the environment may change, such as KILL_ROUNDS."""
     return int(os.environ.get(name, default))
+
+
+FLUSHING = {"VECTORBUCKET_FLUSH_MEMTABLE_BYTES_MAX": "16KiB", "VECTORBUCKET_FLUSH_AGE_MAX": "50ms"}
+"""Server settings that fold writes into segments all the time, so that reads cross memtable, segments and bitmaps."""
