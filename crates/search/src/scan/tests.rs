@@ -330,6 +330,23 @@ fn euclidean_distances_beyond_float32_squares_are_exact() {
     assert_eq!(distances, [1.0, 5.0 * large, 5.0 * huge]);
 }
 
+/// One lane of the sum overflows although the whole does not: the infinite rank is not believed.
+#[test]
+fn a_lane_that_overflows_hides_no_row() {
+    let mut overflowing = [0.0; 33];
+    (overflowing[0], overflowing[32]) = (-3e38, -3e38);
+    (overflowing[1], overflowing[2]) = (3e38, 3e38);
+    let mut ordinary = [0.0; 33];
+    ordinary[0] = -5.0;
+    let query = PreparedQuery::new(Kernels::detect(), Metric::InnerProduct, &[1.0; 33]);
+    let values = [ordinary, overflowing].concat();
+    let rows = Rows { values: &values, norms: None, docs: Docs::Sequence { start: 0, len: 2 } };
+    let mut top = TopK::new(1);
+    scan_rows(&query, rows, Mask::default(), 0, &mut top, &by_key);
+    let found = top.into_sorted(&by_key);
+    assert_eq!(found, [Candidate { rank: 0.0, place: Place { source: 0, doc: 1 } }]);
+}
+
 /// A row damaged to NaN never leaves as NaN, and does not hide others.
 #[test]
 fn damaged_rows_rank_last() {

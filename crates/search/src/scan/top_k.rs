@@ -68,14 +68,13 @@ impl TopK {
         self.heap
     }
 
-    /// No candidate with a greater rank can enter. Rounded up to the next float32.
+    /// No candidate whose rank is a greater float32 can enter. Rounding the worst rank to float32
+    /// does no harm: no float32 lies between the two.
     pub(super) fn bound(&self) -> f32 {
         if self.heap.len() < self.k {
             return f32::INFINITY;
         }
-        let worst = self.heap.first().map_or(f64::NEG_INFINITY, |worst| worst.rank);
-        let rounded = worst as f32;
-        if f64::from(rounded) < worst { rounded.next_up() } else { rounded }
+        self.heap.first().map_or(f32::NEG_INFINITY, |worst| worst.rank as f32)
     }
 
     fn sift_up(&mut self, order: KeyOrder<'_>) {
