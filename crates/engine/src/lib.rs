@@ -27,6 +27,7 @@ mod engine;
 mod error;
 mod fetch;
 mod format;
+#[doc(hidden)]
 pub mod fuzz;
 mod handle;
 mod index;

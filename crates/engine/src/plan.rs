@@ -19,9 +19,9 @@ pub(crate) struct IndexFacts {
     pub(crate) slots: usize,
     /// Age of the oldest of them.
     pub(crate) age: Duration,
-    /// A flush is under way or failed.
+    /// Records are set aside: their flush is under way or failed.
     pub(crate) frozen: bool,
-    /// A failed flush waits before it is tried again.
+    /// A flush is being carried out, or a failed one waits before it is tried again.
     pub(crate) resting: bool,
     /// Time since the last use.
     pub(crate) idle: Duration,

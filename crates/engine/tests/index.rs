@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    Model, batch, bucket, check_all, engine, get, index, key, list_all, one_field, page, query,
-    quiet, record, shared, sole,
+    Model, Record, batch, bucket, check_all, engine, get, index, key, list_all, one_field, page,
+    query, quiet, record, shared, sole,
 };
 use vb_commit::{LocalOptions, Store};
 use vb_engine::{Engine, Error, IndexHandle, Options, PutBatch, VectorColumn};
+use vb_search::{Attributes, Filter, Number, Scalar, Test, Value};
 
 fn local(dir: &tempfile::TempDir) -> Store {
     Store::local(dir.path(), LocalOptions { fsync: false }).unwrap()
@@ -404,4 +405,74 @@ async fn many_concurrent_puts_share_commits() {
     assert!(stats.commits < 100, "{} commits", stats.commits);
     assert_eq!(stats.records, 200);
     engine.shutdown().await;
+}
+
+/// Enough rows for many chunks, several segments and scans that are shared out, with coordinates so
+/// coarse that most distances are tied.
+#[tokio::test]
+async fn large_scans_agree_with_the_model() {
+    let store = sole();
+    let engine = engine(&store, quiet()).await;
+    let index = index(&engine, "index", one_field(16)).await;
+    let mut model = Model::default();
+    for part in 0..8usize {
+        let vector = |n: usize| -> Vec<f32> {
+            (0..16).map(|at| ((n * 7919 + at * 104_729) % 31 % 3) as f32).collect()
+        };
+        let rows: Vec<_> = (part * 5000..part * 5000 + 6000)
+            .map(|n| {
+                let attributes =
+                    vec![("n".into(), Value::One(Scalar::Integer((n * 31 % 1000) as i64)))];
+                let attributes = Attributes::from_pairs(attributes);
+                (key(n), Record { attributes, ..record(&vector(n)) })
+            })
+            .collect();
+        index.put(batch(index.schema(), &rows)).await.unwrap();
+        model.put(&rows);
+        delete(&index, &mut model, part * 4000..part * 4000 + 300).await;
+        if part % 3 == 1 {
+            index.flush().await.unwrap();
+        }
+    }
+    for (top_k, below) in [(1, None), (10, None), (500, None), (10, Some(1)), (50, Some(500))] {
+        let mut query = query(&[1.0; 16], top_k);
+        if let Some(below) = below {
+            let test = Test::Lt(Number::Integer(below));
+            query.filter = Filter::Test { key: "n".into(), test };
+        }
+        let expected = model.query(index.schema(), &query);
+        assert_eq!(index.query(query).await.unwrap(), expected);
+    }
+    check_all(&index, &model).await;
+}
+
+/// Closing what is idle never loses or fails a call, however often it happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_on_while_their_index_is_closed_and_opened_again() {
+    let store = sole();
+    let engine = engine(&store, Options { idle_after: Duration::ZERO, ..quiet() }).await;
+    let index = index(&engine, "index", one_field(2)).await;
+    let tasks = (0..3usize).map(|task| {
+        let (engine, index) = (engine.clone(), index.clone());
+        tokio::spawn(async move {
+            let mut model = Model::default();
+            let mut round = 0usize;
+            while engine.stats().opens < 4 {
+                round += 1;
+                let base = task * 100 + round % 9;
+                put(&index, &mut model, base..base + 3, round as f32).await;
+                let keys: Vec<_> = (base..base + 3).map(key).collect();
+                let expected: Vec<_> = keys.iter().map(|key| model.row(key, true, true)).collect();
+                assert_eq!(index.get(get(keys)).await.unwrap(), expected);
+                engine.bucket(&bucket()).await.unwrap();
+            }
+            model
+        })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    let mut model = Model::default();
+    for task in tasks {
+        model.records.extend(task.await.unwrap().records);
+    }
+    check_all(&index, &model).await;
 }

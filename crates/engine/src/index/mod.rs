@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use vb_commit::{CommitError, CreateError, Log};
 use vb_search::Schema;
@@ -56,6 +56,8 @@ pub(crate) struct OpenIndex {
     pub(crate) id: IndexId,
     published: Arc<Published>,
     mailbox: Mailbox<Request>,
+    /// One flush at a time.
+    flushes: Semaphore,
     pub(crate) status: Status,
 }
 
@@ -157,7 +159,14 @@ impl OpenIndex {
         remove_strays(context, id, &tables).await?;
         let (mailbox, inbox) = mailbox();
         let status = Status::default();
-        let index = Arc::new(Self { context: Arc::clone(context), id, published, mailbox, status });
+        let index = Arc::new(Self {
+            context: Arc::clone(context),
+            id,
+            published,
+            mailbox,
+            flushes: Semaphore::new(1),
+            status,
+        });
         index.touch();
         let writer = Writer {
             source,
@@ -252,13 +261,14 @@ impl OpenIndex {
             slots: status.slots.load(Ordering::Relaxed),
             age: since.map_or(Duration::ZERO, |since| now - since),
             frozen: status.flushing.load(Ordering::Relaxed),
-            resting: retry_at.is_some_and(|at| now < at),
+            resting: retry_at.is_some_and(|at| now < at) || self.flushes.available_permits() == 0,
             idle: self.context.uptime().saturating_sub(used),
         }
     }
 
     /// Carries out one flush, if there is anything to flush.
     pub(crate) async fn flush(&self) -> Result<(), Error> {
+        let _one = self.flushes.acquire().await.map_err(|_| Error::Closed)?;
         let flushed = self.try_flush().await;
         let mut retry_at = self.status.retry_at.lock();
         match &flushed {
