@@ -81,14 +81,15 @@ def authorization(key, method, bucket, query, headers, stamp, additional=(), dat
     )
 
 
-def presigned_query(key, method, bucket, query, headers=(), stamp=None, expires="600", additional=(), token=None, drop=()) -> str:
-    """`query` plus the signature parameters; `drop` names parameters to leave out (for the error cases)."""
+def presigned_query(key, method, bucket, query, headers=(), stamp=None, expires="600", additional=(), token=None, drop=(), day=None) -> str:
+    """`query` plus the signature parameters. For the error cases: `drop` leaves parameters out, `day` is another scope day."""
     stamp = stamp or timestamp()
+    day = day or stamp[:8]
     parameters = {
         "x-oss-signature-version": "OSS4-HMAC-SHA256",
         "x-oss-date": stamp,
         "x-oss-expires": expires,
-        "x-oss-credential": f"{key.access_key_id}/{scope(key, stamp[:8])}",
+        "x-oss-credential": f"{key.access_key_id}/{scope(key, day)}",
     }
     if additional:
         parameters["x-oss-additional-headers"] = ";".join(sorted(additional))
@@ -96,5 +97,5 @@ def presigned_query(key, method, bucket, query, headers=(), stamp=None, expires=
         parameters["x-oss-security-token"] = token
     encoded = [f"{n}={urllib.parse.quote(v, safe='~')}" for n, v in parameters.items() if n not in drop]
     whole = "&".join([query, *encoded] if query else encoded)
-    sign = signature(key, stamp, stamp[:8], canonical_request(key, method, bucket, whole, headers, additional))
+    sign = signature(key, stamp, day, canonical_request(key, method, bucket, whole, headers, additional))
     return whole if "x-oss-signature" in drop else f"{whole}&x-oss-signature={sign}"
