@@ -172,9 +172,10 @@ impl Machine {
         Self { rules, writer, sole_writer, view: None, life: None, events: Vec::new(), task, phase }
     }
 
-    /// The view, unless the log must be opened (anew) first.
+    /// The view; `None` if the next task must open the log (anew) first.
     pub fn view(&self) -> Option<&View> {
-        self.view.as_ref()
+        // A task that was abandoned midway may have been about to find the view out of date.
+        self.view.as_ref().filter(|_| self.task == Task::Idle)
     }
 
     /// What happened since the last call and must be applied, in order.

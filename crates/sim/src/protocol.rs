@@ -32,4 +32,4 @@ mod scenario;
 mod world;
 
 pub use explore::{Explored, explore};
-pub use scenario::{Scenario, known_bad};
+pub use scenario::{Scenario, full, known_bad, quick};

@@ -156,7 +156,8 @@ impl Actor {
             }
             Wish::Open => self.machine.open(),
             Wish::Commit => {
-                let payload = Bytes::from_static(std::slice::from_ref(&IDS[usize::from(self.id())]));
+                let payload =
+                    Bytes::from_static(std::slice::from_ref(&IDS[usize::from(self.id())]));
                 let number = self.number(left);
                 self.machine.commit(vec![(number, payload)])
             }

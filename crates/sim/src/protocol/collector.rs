@@ -44,18 +44,16 @@ impl Collection {
     pub(super) fn step(&mut self, objects: &mut Objects, index: usize) {
         match self {
             Self::Idle => unreachable!("a collection is under way"),
-            Self::Asking(collector, request) => {
-                match collector.reply(objects.read(request)) {
-                    CollectorStep::Send(next) => *request = next,
-                    CollectorStep::Nothing => *self = Self::Idle,
-                    CollectorStep::Delete(plan) => {
-                        let slots = plan.slots.into_iter().map(Doomed::Slot);
-                        let doomed: Vec<_> =
-                            slots.chain(plan.manifests.into_iter().map(Doomed::Manifest)).collect();
-                        *self = Self::deleting(doomed);
-                    }
+            Self::Asking(collector, request) => match collector.reply(objects.read(request)) {
+                CollectorStep::Send(next) => *request = next,
+                CollectorStep::Nothing => *self = Self::Idle,
+                CollectorStep::Delete(plan) => {
+                    let slots = plan.slots.into_iter().map(Doomed::Slot);
+                    let doomed: Vec<_> =
+                        slots.chain(plan.manifests.into_iter().map(Doomed::Manifest)).collect();
+                    *self = Self::deleting(doomed);
                 }
-            }
+            },
             Self::Deleting(doomed) => {
                 match doomed.remove(index) {
                     Doomed::Slot(seq) => drop(objects.slots.remove(&seq)),

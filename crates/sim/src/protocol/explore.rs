@@ -26,7 +26,8 @@ pub fn explore(scenario: &Scenario, shortest: bool) -> Explored {
     let first = World::begin(scenario);
     let mut frontier = VecDeque::from([(fingerprint(&first), first)]);
     search.seen.insert(frontier[0].0);
-    while let Some((at, world)) = if shortest { frontier.pop_front() } else { frontier.pop_back() } {
+    while let Some((at, world)) = if shortest { frontier.pop_front() } else { frontier.pop_back() }
+    {
         for action in world.actions(scenario) {
             search.steps += 1;
             let mut next = world.clone();

@@ -65,7 +65,9 @@ impl Oracle {
         let all = self.before + self.history.len();
         match self.history.last() == Some(&CLOSING) && newest.batches as usize == all {
             true => Ok(()),
-            false => violation("a manifest closes a log that was not, or does not count its batches"),
+            false => {
+                violation("a manifest closes a log that was not, or does not count its batches")
+            }
         }
     }
 

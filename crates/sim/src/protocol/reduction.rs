@@ -19,7 +19,7 @@ use super::world::World;
 impl World {
     /// A process whose outstanding request is settled.
     pub(super) fn settled(&self, scenario: &Scenario) -> Option<usize> {
-        if scenario.rules != Rules::SOUND {
+        if scenario.rules != Rules::SOUND || !scenario.reduced {
             return None;
         }
         let last_manifest = !self.manifests_may_come();
@@ -59,8 +59,8 @@ impl World {
     }
 
     /// Forgets creates that will never do anything.
-    pub(super) fn drop_spent(&mut self) {
-        if self.afloat.is_empty() || self.deletes_may_come() {
+    pub(super) fn drop_spent(&mut self, scenario: &Scenario) {
+        if self.afloat.is_empty() || self.deletes_may_come() || !scenario.reduced {
             return;
         }
         let Self { afloat, objects, .. } = self;
@@ -75,6 +75,6 @@ impl World {
     pub(super) fn beginners(&self, scenario: &Scenario) -> usize {
         let alike = scenario.batches.windows(2).all(|pair| pair[0] == pair[1]);
         let untouched = self.actors.iter().all(|actor| actor.is_untouched());
-        if alike && untouched { 1 } else { self.actors.len() }
+        if scenario.reduced && alike && untouched { 1 } else { self.actors.len() }
     }
 }

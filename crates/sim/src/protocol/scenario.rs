@@ -27,6 +27,8 @@ pub struct Scenario {
     pub closes: u8,
     /// How many times a log may be created again where one was closed.
     pub lives: u8,
+    /// Leave out orders of steps that cannot differ (see `reduction`).
+    pub reduced: bool,
 }
 
 impl Scenario {
@@ -43,7 +45,97 @@ impl Scenario {
         faults: 0,
         closes: 0,
         lives: 0,
+        reduced: true,
     };
+}
+
+/// Worlds that are explored whole in well under a minute.
+pub fn quick() -> Vec<Scenario> {
+    let quiet = Scenario::QUIET;
+    let pair = || Scenario { batches: vec![1, 1], ..Scenario::QUIET };
+    vec![
+        Scenario {
+            name: "2 writers x 3 batches, 2 folds, 1 collection, any stall",
+            batches: vec![3, 3],
+            flushes: 2,
+            collections: 1,
+            ..quiet.clone()
+        },
+        Scenario {
+            name: "1 batch each, fold, collection, strong read, 1 fault",
+            flushes: 1,
+            collections: 1,
+            reads: 1,
+            faults: 1,
+            ..pair()
+        },
+        Scenario {
+            name: "1 batch each, fold, collection, 2 faults",
+            flushes: 1,
+            collections: 1,
+            faults: 2,
+            ..pair()
+        },
+        Scenario {
+            name: "2 and 1 batches, 2 folds, collection in any order, strong read",
+            batches: vec![2, 1],
+            flushes: 2,
+            collections: 1,
+            reads: 1,
+            any_order: true,
+            ..quiet.clone()
+        },
+        Scenario {
+            name: "a reader beside a writer of 3 batches, 2 folds, collection, 2 strong reads",
+            batches: vec![3, 0],
+            flushes: 2,
+            collections: 1,
+            reads: 2,
+            ..quiet.clone()
+        },
+        Scenario {
+            name: "2 batches each, fold, collection, closed and created again",
+            batches: vec![2, 1],
+            flushes: 1,
+            collections: 1,
+            closes: 1,
+            lives: 1,
+            ..quiet
+        },
+        Scenario {
+            name: "closed twice at once, collection, strong read, 1 fault",
+            collections: 1,
+            reads: 1,
+            faults: 1,
+            closes: 2,
+            ..pair()
+        },
+    ]
+}
+
+/// Worlds that take minutes; the first one has everything that the protocol is to stand at once.
+pub fn full() -> Vec<Scenario> {
+    let quiet = Scenario::QUIET;
+    let three = || Scenario { batches: vec![3, 3], flushes: 2, collections: 1, ..quiet.clone() };
+    let two = || Scenario { batches: vec![2, 2], flushes: 2, collections: 1, ..quiet.clone() };
+    vec![
+        Scenario {
+            name: "2 writers x 3 batches, 2 folds, 1 collection, 1 lost request or reply",
+            faults: 1,
+            ..three()
+        },
+        Scenario {
+            name: "2 writers x 3 batches, 2 folds, 1 collection, 1 strong read",
+            reads: 1,
+            ..three()
+        },
+        Scenario {
+            name: "2 writers x 2 batches, 2 folds, 1 collection, 1 strong read, 1 lost",
+            faults: 1,
+            reads: 1,
+            ..two()
+        },
+    ]
 }
 
 /// Every known-bad variant of the protocol that shows without segments, each in a world that is

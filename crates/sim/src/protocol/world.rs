@@ -227,7 +227,7 @@ impl World {
     /// Takes one step.
     pub(super) fn step(&mut self, scenario: &Scenario, action: Action) -> Result<(), Violation> {
         self.step_only(scenario, action)?;
-        self.drop_spent();
+        self.drop_spent(scenario);
         Ok(())
     }
 
@@ -261,10 +261,12 @@ impl World {
         }
         let request = self.actors[actor].request().expect("the process waits").clone();
         let reply = match (&request, fate) {
-            (Request::GetSlots(..), Fate::Fine) => match self.actors[actor].read_on(&self.objects) {
-                Some(slots) => Reply::Slots(slots),
-                None => return Ok(()),
-            },
+            (Request::GetSlots(..), Fate::Fine) => {
+                match self.actors[actor].read_on(&self.objects) {
+                    Some(slots) => Reply::Slots(slots),
+                    None => return Ok(()),
+                }
+            }
             (Request::CreateSlot(_) | Request::CreateManifest(_), Fate::Lost) => {
                 self.float(request);
                 Reply::Unanswered
