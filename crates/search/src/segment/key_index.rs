@@ -170,3 +170,33 @@ fn is_permutation(docs: &U32s) -> bool {
     let mut seen = RoaringBitmap::new();
     docs.iter().all(|doc| (doc as usize) < docs.len() && seen.insert(doc))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyIndex, build};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Hashes are uniform in practice, but a search must not depend on it.
+        #[test]
+        fn ranks_are_found_among_hashes_of_any_spread(
+            mut hashes in prop::collection::vec(any::<u64>(), 0..300),
+            shift in 0..64u32,
+            from_above in any::<bool>(),
+            wanted in prop::collection::vec(any::<u64>(), 20),
+        ) {
+            let squeeze = |hash: &u64| if from_above { !(hash >> shift) } else { hash >> shift };
+            hashes = hashes.iter().map(squeeze).collect();
+            hashes.sort_unstable();
+            let entries: Vec<(u64, u32)> = hashes.iter().copied().zip(0..).collect();
+            let section = Bytes::from(build(&entries));
+            let index = KeyIndex::open(entries.len() as u32, &section).expect("valid");
+            for hash in hashes.iter().copied().chain(wanted.iter().map(squeeze)).chain(wanted.clone()) {
+                let expected = hashes.partition_point(|&other| other < hash);
+                prop_assert_eq!(index.rank_of_hash(hash) as usize, expected);
+            }
+            prop_assert!(hashes.iter().all(|&hash| index.may_contain(hash)));
+        }
+    }
+}
