@@ -164,6 +164,37 @@ async fn a_flush_that_fails_is_tried_again_and_loses_nothing() {
     }
 }
 
+/// Nothing can be flushed: writes are delayed, then refused without effect; then all goes on.
+#[tokio::test]
+async fn writes_are_refused_while_too_much_is_unflushed() {
+    let (objects, store) = faulty(true);
+    let options =
+        Options { memtable_bytes_max: 1000, write_delay_max: Duration::from_millis(20), ..quiet() };
+    let engine = engine(&store, options).await;
+    let index = index(&engine, "index", one_field(2)).await;
+    let mut accepted = Model::default();
+    *objects.fault.lock() = Some(("/segment/", Fault::Full));
+    let mut refused = 0;
+    for n in 0..100 {
+        let rows = [(key(n), record(&[1.0, 1.0]))];
+        match index.put(batch(index.schema(), &rows)).await {
+            Ok(()) => accepted.put(&rows),
+            Err(Error::Busy) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!((1..100).contains(&refused), "{refused}");
+    let stats = engine.stats();
+    assert_eq!(stats.writes_refused, refused);
+    assert!(stats.write_delay_micros >= refused * 20_000);
+    assert!((4000..5000).contains(&stats.memtable_bytes), "{stats:?}");
+    check_all(&index, &accepted).await;
+    *objects.fault.lock() = None;
+    until(|| engine.stats().memtable_bytes < 4000).await;
+    put(&index, &mut accepted, 0..1, 3.0).await;
+    check_all(&index, &accepted).await;
+}
+
 async fn until(condition: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(60), async {
         while !condition() {

@@ -363,31 +363,6 @@ async fn a_batch_larger_than_a_slot_is_refused_and_one_that_fits_is_not() {
 }
 
 #[tokio::test]
-async fn writes_are_refused_while_too_much_is_unflushed() {
-    let store = sole();
-    // Full at once, and the driver's next round is too late for so short a delay.
-    let options =
-        Options { memtable_bytes_max: 1000, write_delay_max: Duration::from_millis(1), ..quiet() };
-    let engine = engine(&store, options).await;
-    let index = index(&engine, "index", one_field(2)).await;
-    let mut accepted = Model::default();
-    let mut refused = 0;
-    for n in 0..3000 {
-        let rows = [(key(n), record(&[1.0, 1.0]))];
-        match index.put(batch(index.schema(), &rows)).await {
-            Ok(()) => accepted.put(&rows),
-            Err(Error::Busy) => refused += 1,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    assert_eq!(engine.stats().writes_refused, refused);
-    check_all(&index, &accepted).await;
-    until(|| engine.stats().memtable_bytes < 4000).await;
-    put(&index, &mut accepted, 0..1, 3.0).await;
-    check_all(&index, &accepted).await;
-}
-
-#[tokio::test]
 async fn many_concurrent_puts_share_commits() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::local(dir.path(), LocalOptions { fsync: true }).unwrap();

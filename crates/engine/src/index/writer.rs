@@ -189,9 +189,11 @@ impl Writer {
             Err(error) => {
                 let step = fatal(&error);
                 answer_all(group.writes, &Err(commit_error(error)));
+                // Readers do not fail because a write did, and see soon what became of it.
                 match step {
-                    // Readers do not fail because a write did.
-                    Ok(()) if !group.catch_ups.is_empty() => self.catch_up(group.catch_ups).await,
+                    Ok(()) if self.log.is_stale() || !group.catch_ups.is_empty() => {
+                        self.catch_up(group.catch_ups).await
+                    }
                     step => {
                         answer_all(group.catch_ups, &step);
                         step
@@ -396,6 +398,10 @@ impl Writer {
         status.segments.store(tables.segment_count(), Ordering::Relaxed);
         *status.since.lock() = self.since;
         status.flushing.store(tables.is_frozen(), Ordering::Relaxed);
+        let context = &self.source.context;
+        if !tables.is_frozen() && tables.active_bytes() >= context.options.memtable_bytes_max {
+            context.wake.notify_one();
+        }
     }
 }
 
