@@ -3,7 +3,7 @@
 //! One table ([`settings`]) names every setting once: its TOML key, its environment variable
 //! (`VECTORBUCKET_` and the key in capitals, dots as underscores), its flag when it has one.
 //! Order: flag over environment over file over default. Reading is pure: the caller passes the
-//! three sources as text. Invariant: a [`Config`] that [`load`] returned passed every check.
+//! three sources as text. Invariant: a [`Config`] that [`load()`] returned passed every check.
 
 mod load;
 mod settings;
