@@ -61,6 +61,9 @@ fn too_large(bytes_max: u64) -> Error {
     Error::new(Fault::BodyTooLarge).field("MaxSizeAllowed", bytes_max.to_string())
 }
 
+/// Longest pause inside a body that is only read to be forgotten.
+const DISCARD_PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// The pace a body must keep.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -74,6 +77,12 @@ impl Pace {
     /// The pace that the limits demand.
     pub(crate) fn new(limits: &LimitConfig) -> Self {
         Self { pause_max: limits.body_timeout, rate_min: limits.body_rate_min.0 }
+    }
+
+    /// The pace of a body that is only read to be forgotten: a client that is not sending it now
+    /// may be waiting for the answer.
+    pub(crate) fn hurried(self) -> Self {
+        Self { pause_max: self.pause_max.min(DISCARD_PAUSE_MAX), ..self }
     }
 
     /// When a body of `bytes` must be complete.
@@ -139,8 +148,12 @@ async fn next_piece(
 
 /// Reads and forgets what is left of a refused request's body, so that the client, which may not
 /// read before it has written all, sees the answer. Bounded in length and pace like a body that is
-/// kept. Returns whether the body's end was reached, so that the connection can go on.
+/// kept; a body that announces more is not waited for. Returns whether the body's end was reached,
+/// so that the connection can go on.
 pub(crate) async fn discard(mut body: Incoming, bytes_max: u64, pace: Pace) -> bool {
+    if body.size_hint().lower() > bytes_max {
+        return false;
+    }
     let started = Instant::now();
     let mut have = 0;
     loop {

@@ -193,7 +193,7 @@ impl Service {
         let broken = matches!(refusal.error.fault(), Fault::BodyTimeout | Fault::BodyIncomplete);
         let clean = !asked_first
             && !broken
-            && body::discard(incoming, self.discard_bytes_max, self.pace).await;
+            && body::discard(incoming, self.discard_bytes_max, self.pace.hurried()).await;
         exchange.keep_alive &= clean;
     }
 

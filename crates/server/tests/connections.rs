@@ -147,6 +147,21 @@ async fn bodies_beyond_the_limit_of_their_operation_are_refused() {
 }
 
 #[tokio::test]
+async fn a_length_beyond_reason_is_refused_at_once() {
+    let server = TestServer::start().await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let huge = (1_u64 << 33).to_string();
+    let call = Call::new("POST", "vec", "putVectors").with_header("Content-Length", &huge);
+    let mut connection = server.connect().await;
+    let started = Instant::now();
+    connection.write(&call.head()).await;
+    let answer = connection.answer("POST").await;
+    answer.check_error(400, "EntityTooLarge", "0900-00000302");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
 async fn a_client_that_asks_first_is_answered_before_it_sends() {
     let server = TestServer::start().await;
     server.index("vec", "idx", 2, "euclidean").await;
