@@ -6,6 +6,8 @@
 //! synced after the link, and every new folder above it was synced into its parent, all before the
 //! acknowledgement was written. The same check fails for the same program with fsync taken out.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -197,6 +199,7 @@ fn trace(dir: &Path, fsync: bool) -> Option<String> {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "tells what to install")]
 fn strace_is_missing() {
     eprintln!("skipped: this test traces system calls; install strace (apt-get install strace)");
     assert!(std::env::var_os("CI").is_none(), "strace must be installed where CI is set");

@@ -19,8 +19,9 @@
 //! **Checks**, in every state (see `oracle`): the log as the store's objects define it only ever
 //! grows at its end; no batch is in it twice; whatever was acknowledged is in it, whatever was
 //! reported as certainly not written never is; what a process has applied is always a beginning of
-//! it; a strong read shows everything acknowledged before it began; manifests count their batches
-//! right; nothing is appended to a closed log.
+//! it; a strong read shows everything acknowledged before it began (every idle process reads in
+//! every state; reads that others interrupt have a budget); manifests count their batches right;
+//! nothing is appended to a closed log.
 
 mod actor;
 mod collector;
@@ -29,6 +30,7 @@ mod fingerprint;
 mod oracle;
 mod reduction;
 mod scenario;
+mod shared;
 mod world;
 
 pub use explore::{Explored, explore};

@@ -1,5 +1,7 @@
 //! The log on stores whose requests fail, hang and are executed late.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //! every known-bad variant is found. `cargo test -p vb-sim --test protocol -- --nocapture` prints
 //! the state counts; `cargo run --release -p vb-sim --example protocol` explores larger worlds.
 
+#![expect(clippy::print_stdout, reason = "the state counts are a result")]
+
 use vb_commit::rules::Rules;
 use vb_sim::protocol::{Scenario, explore, known_bad, quick};
 

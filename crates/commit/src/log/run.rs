@@ -119,7 +119,7 @@ impl Runner {
     }
 
     async fn list(&self, series: Series, from: u64) -> Result<Reply, StoreError> {
-        if from == 0 {
+        if from == 0 && series == Series::Manifests {
             // The list that begins an open: what it and the reads after it show must be durable.
             let folders = [Series::Slots, Series::Manifests].map(|s| s.folder(&self.prefix));
             self.store.settle(&folders).await?;

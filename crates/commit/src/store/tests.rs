@@ -146,3 +146,33 @@ fn a_file_in_the_folders_place_is_a_clear_error() {
     let error = Store::local(&path, LocalOptions::default()).unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+/// What the operating system says is found behind the object store's own error.
+#[test]
+fn a_full_disk_and_missing_rights_are_told_apart() {
+    let check = |errno: rustix::io::Errno, expected: StoreErrorKind| {
+        let cause = std::io::Error::from(errno);
+        let nested = std::io::Error::new(cause.kind(), cause);
+        let error = object_store::Error::Generic { store: "test", source: nested.into() };
+        let told = super::from_prefix("log/1", error);
+        assert_eq!(told.kind(), expected, "{errno:?}");
+        assert!(!told.is_not_executed(), "only a look at the folder can tell that");
+    };
+    check(rustix::io::Errno::NOSPC, StoreErrorKind::Full);
+    check(rustix::io::Errno::DQUOT, StoreErrorKind::Full);
+    check(rustix::io::Errno::ROFS, StoreErrorKind::Denied);
+    check(rustix::io::Errno::ACCESS, StoreErrorKind::Denied);
+    check(rustix::io::Errno::IO, StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_failed_create_leaves_nothing_and_the_next_one_succeeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = local(dir.path());
+    // A file where the log's folder belongs stands in for any failure before the link.
+    fs::write(dir.path().join("log"), b"in the way").unwrap();
+    let error = store.create("log/1", Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(error.is_not_executed(), "{error}");
+    fs::remove_file(dir.path().join("log")).unwrap();
+    store.create("log/1", Bytes::from_static(b"x")).await.unwrap();
+}

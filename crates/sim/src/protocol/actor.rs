@@ -102,6 +102,11 @@ impl Actor {
         self.request.is_some()
     }
 
+    /// Whether it could begin a strong read now.
+    pub(super) fn may_read(&self) -> bool {
+        !self.ended && self.request.is_none()
+    }
+
     pub(super) fn slots_read(&self) -> usize {
         self.read.len()
     }

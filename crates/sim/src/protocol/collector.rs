@@ -11,7 +11,7 @@ use super::world::Objects;
 pub(super) enum Collection {
     #[default]
     Idle,
-    Asking(Collector, Request),
+    Asking(Box<(Collector, Request)>),
     Deleting(Vec<Doomed>),
 }
 
@@ -32,28 +32,30 @@ impl Collection {
         match self {
             Self::Idle => usize::from(may_begin),
             Self::Deleting(doomed) if any_order => doomed.len(),
-            Self::Asking(..) | Self::Deleting(_) => 1,
+            Self::Asking(_) | Self::Deleting(_) => 1,
         }
     }
 
     pub(super) fn begin(&mut self, rules: Rules, remembered: Option<Manifest>) {
         let (collector, request) = Collector::begin(rules, remembered);
-        *self = Self::Asking(collector, request);
+        *self = Self::Asking(Box::new((collector, request)));
     }
 
     pub(super) fn step(&mut self, objects: &mut Objects, index: usize) {
         match self {
             Self::Idle => unreachable!("a collection is under way"),
-            Self::Asking(collector, request) => match collector.reply(objects.read(request)) {
-                CollectorStep::Send(next) => *request = next,
-                CollectorStep::Nothing => *self = Self::Idle,
-                CollectorStep::Delete(plan) => {
-                    let slots = plan.slots.into_iter().map(Doomed::Slot);
-                    let doomed: Vec<_> =
-                        slots.chain(plan.manifests.into_iter().map(Doomed::Manifest)).collect();
-                    *self = Self::deleting(doomed);
+            Self::Asking(asking) => {
+                let (collector, request) = asking.as_mut();
+                match collector.reply(objects.read(request)) {
+                    CollectorStep::Send(next) => *request = next,
+                    CollectorStep::Nothing => *self = Self::Idle,
+                    CollectorStep::Delete(plan) => {
+                        let slots = plan.slots.into_iter().map(Doomed::Slot);
+                        let manifests = plan.manifests.into_iter().map(Doomed::Manifest);
+                        *self = Self::deleting(slots.chain(manifests).collect());
+                    }
                 }
-            },
+            }
             Self::Deleting(doomed) => {
                 match doomed.remove(index) {
                     Doomed::Slot(seq) => drop(objects.slots.remove(&seq)),

@@ -28,11 +28,15 @@ pub fn explore(scenario: &Scenario, shortest: bool) -> Explored {
     search.seen.insert(frontier[0].0);
     while let Some((at, world)) = if shortest { frontier.pop_front() } else { frontier.pop_back() }
     {
+        if let Err(violation) = world.probe() {
+            let way = shortest.then(|| search.way(at, None, scenario));
+            return search.end(Some(describe(&violation, way)));
+        }
         for action in world.actions(scenario) {
             search.steps += 1;
             let mut next = world.clone();
             if let Err(violation) = next.step(scenario, action) {
-                let way = shortest.then(|| search.way(at, action, scenario));
+                let way = shortest.then(|| search.way(at, Some(action), scenario));
                 return search.end(Some(describe(&violation, way)));
             }
             let to = fingerprint(&next);
@@ -60,8 +64,8 @@ impl Search {
     }
 
     /// The steps that lead to `at`, then the last one, each with what it did to the objects.
-    fn way(&self, at: u128, last: Action, scenario: &Scenario) -> Vec<String> {
-        let mut actions = vec![last];
+    fn way(&self, at: u128, last: Option<Action>, scenario: &Scenario) -> Vec<String> {
+        let mut actions = Vec::from_iter(last);
         let mut at = at;
         while let Some((before, action)) = self.came.get(&at) {
             actions.push(*action);

@@ -163,13 +163,9 @@ impl Oracle {
 /// Body, then the slots from the floor on as far as they go without a gap.
 fn content(newest: &Manifest, objects: &Objects) -> Vec<u8> {
     let mut content = newest.body.to_vec();
-    let mut next = newest.floor;
-    for (seq, slot) in objects.slots.range(newest.floor..) {
-        if *seq != next {
-            break;
-        }
+    let tail = objects.slots.range(newest.floor..).zip(newest.floor..);
+    for ((_, slot), _) in tail.take_while(|((seq, _), expected)| *seq == expected) {
         content.extend(ids(slot));
-        next += 1;
     }
     content
 }

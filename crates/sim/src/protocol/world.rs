@@ -9,8 +9,10 @@ use vb_commit::{Manifest, Slot};
 
 use super::actor::{Actor, Wish};
 use super::collector::Collection;
+use super::fingerprint::fingerprint;
 use super::oracle::Oracle;
 use super::scenario::Scenario;
+use super::shared::Shared;
 
 /// The log's objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -70,8 +72,8 @@ impl Objects {
 /// One state of the world.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
-    pub(super) objects: Objects,
-    pub(super) actors: Vec<Actor>,
+    pub(super) objects: Shared<Objects>,
+    pub(super) actors: Vec<Shared<Actor>>,
     pub(super) collection: Collection,
     /// Creates without an answer that may still be executed.
     pub(super) afloat: Vec<Request>,
@@ -138,8 +140,8 @@ impl World {
     pub(super) fn begin(scenario: &Scenario) -> Self {
         let writers = scenario.batches.len();
         let mut world = Self {
-            objects: Objects::default(),
-            actors: Actor::all(scenario),
+            objects: Shared::new(Objects::default()),
+            actors: Actor::all(scenario).into_iter().map(Shared::new).collect(),
             collection: Collection::default(),
             afloat: Vec::new(),
             oracle: Oracle::default(),
@@ -243,7 +245,7 @@ impl World {
             Action::Execute(actor, fate) => self.execute(actor, fate),
             Action::Surface(index) => {
                 let request = self.afloat.remove(index);
-                self.objects.create(&request);
+                self.create(&request);
                 self.observe()
             }
             Action::Collect(index) => self.collect(scenario, index),
@@ -252,7 +254,8 @@ impl World {
 
     fn wish(&mut self, actor: usize, wish: Wish) -> Result<(), Violation> {
         let acked = self.oracle.acknowledged();
-        self.actors[actor].begin(wish, &mut self.left, acked, &mut self.oracle)
+        let Self { actors, left, oracle, .. } = self;
+        actors[actor].change(|actor| actor.begin(wish, left, acked, oracle))
     }
 
     fn execute(&mut self, actor: usize, fate: Fate) -> Result<(), Violation> {
@@ -262,7 +265,7 @@ impl World {
         let request = self.actors[actor].request().expect("the process waits").clone();
         let reply = match (&request, fate) {
             (Request::GetSlots(..), Fate::Fine) => {
-                match self.actors[actor].read_on(&self.objects) {
+                match self.actors[actor].change(|actor| actor.read_on(&self.objects)) {
                     Some(slots) => Reply::Slots(slots),
                     None => return Ok(()),
                 }
@@ -273,7 +276,7 @@ impl World {
             }
             (_, Fate::Lost) => Reply::Unanswered,
             (Request::CreateSlot(_) | Request::CreateManifest(_), _) => {
-                let created = self.objects.create(&request);
+                let created = self.create(&request);
                 self.observe()?;
                 match created && fate == Fate::Fine {
                     true => Reply::Created,
@@ -282,12 +285,17 @@ impl World {
             }
             (_, _) => self.objects.read(&request),
         };
-        self.actors[actor].reply(reply, &mut self.oracle)
+        let Self { actors, oracle, .. } = self;
+        actors[actor].change(|actor| actor.reply(reply, oracle))
+    }
+
+    fn create(&mut self, request: &Request) -> bool {
+        self.objects.change(|objects| objects.create(request))
     }
 
     fn float(&mut self, request: Request) {
         self.afloat.push(request);
-        self.afloat.sort_by_key(|request| super::fingerprint::fingerprint(request));
+        self.afloat.sort_by_key(fingerprint);
     }
 
     fn collect(&mut self, scenario: &Scenario, index: usize) -> Result<(), Violation> {
@@ -295,8 +303,25 @@ impl World {
             self.left.collections -= 1;
             self.collection.begin(scenario.rules, self.actors[0].remembered());
         }
-        self.collection.step(&mut self.objects, index);
+        let Self { collection, objects, .. } = self;
+        objects.change(|objects| collection.step(objects, index));
         self.observe()
+    }
+
+    /// Every idle process reads strongly, without being interrupted; the world stays as it is. (Reads
+    /// that are interrupted are part of the worlds that have a budget for reads.)
+    pub(super) fn probe(&self) -> Result<(), Violation> {
+        (0..self.actors.len()).filter(|index| self.actors[*index].may_read()).try_for_each(
+            |index| {
+                let mut world = self.clone();
+                world.left.reads = 1;
+                world.wish(index, Wish::Read)?;
+                while world.actors[index].is_busy() {
+                    world.execute(index, Fate::Fine)?;
+                }
+                Ok(())
+            },
+        )
     }
 
     /// For a trace: the request that `action` is about.
