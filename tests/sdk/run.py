@@ -106,7 +106,14 @@ def python_suite(options) -> Count:
 def pytest(arguments, **environment) -> Count:
     with tempfile.TemporaryDirectory(prefix="sdk-python-") as folder:
         report = Path(folder) / "report.xml"
-        command = [VENV / "bin/python", "-m", "pytest", f"--junitxml={report}", f"--basetemp={folder}/work", "--durations=8"]
+        command = [
+            VENV / "bin/python",
+            "-m",
+            "pytest",
+            f"--junitxml={report}",
+            f"--basetemp={folder}/work",
+            "--durations=8",
+        ]
         done = subprocess.run([*command, *arguments], cwd=HERE / "python", env=os.environ | environment)
         count = counted(report) if report.exists() else Count()
     crashed = done.returncode not in (0, 1) or not count.passed
@@ -167,7 +174,9 @@ def java_suite(_options) -> Count:
     reports = HERE / "java/target/surefire-reports"
     shutil.rmtree(reports, ignore_errors=True)
     # Everything is in the local repository after the first run; asking the network again costs seconds and can fail.
-    offline = subprocess.run([*maven, "--offline", "test-compile"], cwd=HERE / "java", capture_output=True).returncode == 0
+    offline = (
+        subprocess.run([*maven, "--offline", "test-compile"], cwd=HERE / "java", capture_output=True).returncode == 0
+    )
     ready = offline and (HERE / "java/target/online").exists()
     done = against_server([*maven, *(["--offline"] if ready else []), "test"], HERE / "java")
     if done.returncode == 0:
@@ -186,7 +195,9 @@ def need(program, command, pattern, minimum, name):
     said = subprocess.run(command, capture_output=True, text=True)
     found = re.search(pattern, said.stdout + said.stderr)
     if not found or tuple(map(int, found.groups())) < minimum:
-        raise Missing(f"install {name}, {dotted(minimum)} or newer (found: {(said.stdout + said.stderr).splitlines()[:1]})")
+        raise Missing(
+            f"install {name}, {dotted(minimum)} or newer (found: {(said.stdout + said.stderr).splitlines()[:1]})"
+        )
 
 
 def dotted(version) -> str:

@@ -69,9 +69,21 @@ AUTHENTICATION = [
     Case("unknown scheme", 400, "InvalidArgument", "0002-00000061", raw=auth("Bearer abc")),
     Case("signature version 1", 400, "InvalidArgument", None, raw=auth("OSS {ak}:bm90aGluZw==")),
     Case("scheme alone", 400, "InvalidArgument", "0002-00000202", raw=auth("OSS4-HMAC-SHA256")),
-    Case("part without =", 400, "InvalidArgument", "0002-00000203", raw=auth("OSS4-HMAC-SHA256 Credential,Signature=" + "0" * 64)),
+    Case(
+        "part without =",
+        400,
+        "InvalidArgument",
+        "0002-00000203",
+        raw=auth("OSS4-HMAC-SHA256 Credential,Signature=" + "0" * 64),
+    ),
     Case("no Credential", 400, "InvalidArgument", "0002-00000205", raw=auth("OSS4-HMAC-SHA256 Signature=" + "0" * 64)),
-    Case("empty Signature", 400, "InvalidArgument", "0002-00000208", raw=auth("OSS4-HMAC-SHA256 Credential={ak}/{scope},Signature=")),
+    Case(
+        "empty Signature",
+        400,
+        "InvalidArgument",
+        "0002-00000208",
+        raw=auth("OSS4-HMAC-SHA256 Credential={ak}/{scope},Signature="),
+    ),
     Case(
         "empty AdditionalHeaders",
         400,
@@ -79,12 +91,28 @@ AUTHENTICATION = [
         "0002-00000209",
         raw=auth("OSS4-HMAC-SHA256 Credential={ak}/{scope},AdditionalHeaders=,Signature=" + "0" * 64),
     ),
-    Case("additional header not sent", 400, "InvalidArgument", "0002-00000211", raw=get_info(additional=("x-missing",))),
-    Case("scope date is not the request's day", 400, "InvalidArgument", "0002-00000212", raw=get_info(scope_date="20200101")),
+    Case(
+        "additional header not sent", 400, "InvalidArgument", "0002-00000211", raw=get_info(additional=("x-missing",))
+    ),
+    Case(
+        "scope date is not the request's day",
+        400,
+        "InvalidArgument",
+        "0002-00000212",
+        raw=get_info(scope_date="20200101"),
+    ),
     Case("scope date garbled", 400, "InvalidArgument", None, raw=get_info(scope_date="2020-01-01")),
-    Case("scope with four parts", 400, "InvalidArgument", "0002-00000213", raw=auth("OSS4-HMAC-SHA256 Credential={ak}/{day}/cn-hangzhou/oss,Signature=" + "0" * 64)),
+    Case(
+        "scope with four parts",
+        400,
+        "InvalidArgument",
+        "0002-00000213",
+        raw=auth("OSS4-HMAC-SHA256 Credential={ak}/{day}/cn-hangzhou/oss,Signature=" + "0" * 64),
+    ),
     Case("scope of another product", 400, "InvalidArgument", None, raw=get_info(key={"product": "s3"})),
-    Case("scope with another terminator", 400, "InvalidArgument", None, raw=get_info(key={"terminator": "aws4_request"})),
+    Case(
+        "scope with another terminator", 400, "InvalidArgument", None, raw=get_info(key={"terminator": "aws4_request"})
+    ),
     Case("another region", 400, "InvalidArgument", "0002-00000226", raw=get_info(key={"region": "cn-shanghai"})),
     Case("no date at all", 403, "AccessDenied", "0002-00000503", raw=get_info(headers=[("x-oss-date", None)])),
     Case("date garbled", 403, "AccessDenied", "0002-00000502", raw=get_info(headers=[("x-oss-date", "yesterday")])),
@@ -112,7 +140,13 @@ AUTHENTICATION = [
         raw=get_info(key={"access_key_id": "LTAIunknown"}),
         fields={"OSSAccessKeyId": "LTAIunknown"},
     ),
-    Case("key with illegal characters", 403, "InvalidAccessKeyId", "0002-00000901", raw=get_info(key={"access_key_id": "LT AI*"})),
+    Case(
+        "key with illegal characters",
+        403,
+        "InvalidAccessKeyId",
+        "0002-00000901",
+        raw=get_info(key={"access_key_id": "LT AI*"}),
+    ),
     Case(
         "wrong secret",
         403,
@@ -127,20 +161,45 @@ AUTHENTICATION = [
             "CanonicalRequest": None,
         },
     ),
-    Case("unexpected payload digest", 400, "InvalidArgument", "0002-00000214", raw=get_info(headers=[("x-oss-content-sha256", "STREAMING")])),
+    Case(
+        "unexpected payload digest",
+        400,
+        "InvalidArgument",
+        "0002-00000214",
+        raw=get_info(headers=[("x-oss-content-sha256", "STREAMING")]),
+    ),
     Case("header and query signature", 400, "InvalidArgument", None, raw=presigned() | {"signed": True}),
     Case("query: no expires", 403, "AccessDenied", "0002-00000216", raw=presigned(drop=("x-oss-expires",))),
     Case("query: no date", 403, "AccessDenied", "0002-00000215", raw=presigned(drop=("x-oss-date",))),
     Case("query: no credential", 403, "AccessDenied", "0002-00000215", raw=presigned(drop=("x-oss-credential",))),
-    *(Case(f"query: expires {value}", 400, "InvalidArgument", "0002-00000232", raw=presigned(expires=value)) for value in ("0", "604801", "x")),
+    *(
+        Case(f"query: expires {value}", 400, "InvalidArgument", "0002-00000232", raw=presigned(expires=value))
+        for value in ("0", "604801", "x")
+    ),
     Case("query: scope of another day", 400, "InvalidArgument", "0002-00000223", raw=presigned(day="20200101")),
     Case("query: no signature", 403, "AccessDenied", "0002-00000219", raw=presigned(drop=("x-oss-signature",))),
     Case("query: no version", 403, "AccessDenied", "0002-00000066", raw=presigned(drop=("x-oss-signature-version",))),
-    Case("query: another region", 400, "InvalidArgument", "0002-00000228", raw=presigned(key={"region": "cn-shanghai"})),
-    Case("query: scope of another product", 400, "InvalidArgument", "0002-00000224", raw=presigned(key={"product": "s3"})),
-    Case("query: additional header not sent", 400, "InvalidArgument", "0002-00000077", raw=presigned(additional=("x-missing",))),
+    Case(
+        "query: another region", 400, "InvalidArgument", "0002-00000228", raw=presigned(key={"region": "cn-shanghai"})
+    ),
+    Case(
+        "query: scope of another product", 400, "InvalidArgument", "0002-00000224", raw=presigned(key={"product": "s3"})
+    ),
+    Case(
+        "query: additional header not sent",
+        400,
+        "InvalidArgument",
+        "0002-00000077",
+        raw=presigned(additional=("x-missing",)),
+    ),
     Case("query: wrong secret", 403, "SignatureDoesNotMatch", "0002-00000040", raw=presigned(key={"secret": "wrong"})),
-    Case("query: unknown key", 403, "InvalidAccessKeyId", "0002-00000902", raw=presigned(key={"access_key_id": "LTAIunknown"})),
+    Case(
+        "query: unknown key",
+        403,
+        "InvalidAccessKeyId",
+        "0002-00000902",
+        raw=presigned(key={"access_key_id": "LTAIunknown"}),
+    ),
     Case(
         "query: expired",
         403,
@@ -149,15 +208,40 @@ AUTHENTICATION = [
         raw=presigned(skew=-3600, expires="600"),
         fields={"Expires": None, "ServerTime": None},
     ),
-    Case("authorization twice", 400, "InvalidArgument", "0900-00000102", raw=get_info(headers=[("Authorization", "OSS4-HMAC-SHA256 x=y")])),
+    Case(
+        "authorization twice",
+        400,
+        "InvalidArgument",
+        "0900-00000102",
+        raw=get_info(headers=[("Authorization", "OSS4-HMAC-SHA256 x=y")]),
+    ),
     Case("query: parameter twice", 400, "InvalidArgument", "0900-00000102", raw=presigned(suffix="&x-oss-expires=600")),
-    Case("token with a long-term key", 403, "InvalidSecurityToken", "0002-00000006", raw=get_info(headers=[("x-oss-security-token", "CAIS")])),
-    Case("bucket of another account", 403, "AccessDenied", "0003-00000202", raw=get_info(key={"account": "9999999999999999"})),
+    Case(
+        "token with a long-term key",
+        403,
+        "InvalidSecurityToken",
+        "0002-00000006",
+        raw=get_info(headers=[("x-oss-security-token", "CAIS")]),
+    ),
+    Case(
+        "bucket of another account",
+        403,
+        "AccessDenied",
+        "0003-00000202",
+        raw=get_info(key={"account": "9999999999999999"}),
+    ),
 ]
 
 BUCKETS = [
     *(
-        Case(f"bucket name {name!r}", 400, "InvalidVectorBucketName", None, raw={"method": "PUT", "bucket": name}, bucket_named=False)
+        Case(
+            f"bucket name {name!r}",
+            400,
+            "InvalidVectorBucketName",
+            None,
+            raw={"method": "PUT", "bucket": name},
+            bucket_named=False,
+        )
         for name in ("ab", "x" * 33, "-abc", "abc-", "a_b")
     ),
     Case(
@@ -179,48 +263,193 @@ BUCKETS = [
     Case("bucket with indexes", 409, "VectorBucketNotEmpty", None, sdk=("delete_vector_bucket", {"bucket": "errors"})),
     Case("no policy", 404, "NoSuchBucketPolicy", None, sdk=("get_bucket_policy", {"bucket": "errors"})),
     *(
-        Case(f"policy {name}", 400, "InvalidPolicyDocument", ec, sdk=("put_bucket_policy", {"bucket": "errors", "body": text}))
+        Case(
+            f"policy {name}",
+            400,
+            "InvalidPolicyDocument",
+            ec,
+            sdk=("put_bucket_policy", {"bucket": "errors", "body": text}),
+        )
         for name, ec, text in (
             ("over 16 KB", "0030-00000001", '{"Version":"1","Statement":[]}' + " " * 16400),
-            ("of another version", "0030-00000002", '{"Version":"2","Statement":[{"Effect":"Allow","Action":["oss:*"],"Principal":["1"],"Resource":["acs:ossvector:*:*:*"]}]}'),
+            (
+                "of another version",
+                "0030-00000002",
+                '{"Version":"2","Statement":[{"Effect":"Allow","Action":["oss:*"],"Principal":["1"],"Resource":["acs:ossvector:*:*:*"]}]}',
+            ),
             ("with a version that is a number", "0030-00000005", '{"Version":1,"Statement":[]}'),
-            ("with a statement over 4095 bytes", "0030-00000003", '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:*"],"Principal":["1"],"Resource":["acs:ossvector:*:*:%s"]}]}' % ("x" * 4200)),
+            (
+                "with a statement over 4095 bytes",
+                "0030-00000003",
+                '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:*"],"Principal":["1"],"Resource":["acs:ossvector:*:*:%s"]}]}'
+                % ("x" * 4200),
+            ),
             ("that is no JSON", "0030-00000005", "{"),
             ("that is an array", "0030-00000005", "[]"),
-            ("with NotPrincipal", "0030-00000005", '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:*"],"NotPrincipal":["1"],"Resource":["acs:ossvector:*:*:*"]}]}'),
-            ("without principal", "0030-00000005", '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:*"],"Resource":["acs:ossvector:*:*:*"]}]}'),
-            ("with an unknown effect", "0030-00000005", '{"Version":"1","Statement":[{"Effect":"Maybe","Action":["oss:*"],"Principal":["1"],"Resource":["acs:ossvector:*:*:*"]}]}'),
+            (
+                "with NotPrincipal",
+                "0030-00000005",
+                '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:*"],"NotPrincipal":["1"],"Resource":["acs:ossvector:*:*:*"]}]}',
+            ),
+            (
+                "without principal",
+                "0030-00000005",
+                '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:*"],"Resource":["acs:ossvector:*:*:*"]}]}',
+            ),
+            (
+                "with an unknown effect",
+                "0030-00000005",
+                '{"Version":"1","Statement":[{"Effect":"Maybe","Action":["oss:*"],"Principal":["1"],"Resource":["acs:ossvector:*:*:*"]}]}',
+            ),
         )
     ),
     *(
-        Case(f"{query} that is no JSON", 400, "MalformedJson", None, raw={"method": "PUT", "query": query, "bucket": "errors", "body": body})
+        Case(
+            f"{query} that is no JSON",
+            400,
+            "MalformedJson",
+            None,
+            raw={"method": "PUT", "query": query, "bucket": "errors", "body": body},
+        )
         for query in ("logging", "tagging", "resourceGroup")
         for body in (b"{", b"\xff\xfe{}")
     ),
     *(
-        Case(f"resource group {value!r}", 400, "InvalidArgument", "0900-00000404", raw={"method": "PUT", "query": "resourceGroup", "bucket": "errors", "body": {"BucketResourceGroupConfiguration": {"ResourceGroupId": value}}})
+        Case(
+            f"resource group {value!r}",
+            400,
+            "InvalidArgument",
+            "0900-00000404",
+            raw={
+                "method": "PUT",
+                "query": "resourceGroup",
+                "bucket": "errors",
+                "body": {"BucketResourceGroupConfiguration": {"ResourceGroupId": value}},
+            },
+        )
         for value in ("a b", "ü")
     ),
-    Case("resource group of a new bucket", 400, "InvalidArgument", "0900-00000404", sdk=("put_vector_bucket", {"bucket": "newer", "resource_group_id": "a b"})),
-    Case("tags of a new bucket", 400, "InvalidArgument", "0900-00000403", sdk=("put_vector_bucket", {"bucket": "newer", "bucket_tagging": "aliyun=1"})),
-    Case("logging target name", 400, "InvalidTargetBucketForLogging", "0900-00000405", raw={"method": "PUT", "query": "logging", "bucket": "errors", "body": {"BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": "A_B"}}}}),
-    Case("logging without a target", 400, "InvalidArgument", "0900-00000406", raw={"method": "PUT", "query": "logging", "bucket": "errors", "body": {"BucketLoggingStatus": {"LoggingEnabled": {"TargetPrefix": "p"}}}}),
-    Case("duplicate tag", 400, "InvalidArgument", None, raw={"method": "PUT", "query": "tagging", "bucket": "errors", "body": {"Tagging": {"TagSet": {"Tag": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}}}}),
-    Case("tag key reserved", 400, "InvalidArgument", None, raw={"method": "PUT", "query": "tagging", "bucket": "errors", "body": {"Tagging": {"TagSet": {"Tag": [{"Key": "aliyun1", "Value": "1"}]}}}}),
+    Case(
+        "resource group of a new bucket",
+        400,
+        "InvalidArgument",
+        "0900-00000404",
+        sdk=("put_vector_bucket", {"bucket": "newer", "resource_group_id": "a b"}),
+    ),
+    Case(
+        "tags of a new bucket",
+        400,
+        "InvalidArgument",
+        "0900-00000403",
+        sdk=("put_vector_bucket", {"bucket": "newer", "bucket_tagging": "aliyun=1"}),
+    ),
+    Case(
+        "logging target name",
+        400,
+        "InvalidTargetBucketForLogging",
+        "0900-00000405",
+        raw={
+            "method": "PUT",
+            "query": "logging",
+            "bucket": "errors",
+            "body": {"BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": "A_B"}}},
+        },
+    ),
+    Case(
+        "logging without a target",
+        400,
+        "InvalidArgument",
+        "0900-00000406",
+        raw={
+            "method": "PUT",
+            "query": "logging",
+            "bucket": "errors",
+            "body": {"BucketLoggingStatus": {"LoggingEnabled": {"TargetPrefix": "p"}}},
+        },
+    ),
+    Case(
+        "duplicate tag",
+        400,
+        "InvalidArgument",
+        None,
+        raw={
+            "method": "PUT",
+            "query": "tagging",
+            "bucket": "errors",
+            "body": {"Tagging": {"TagSet": {"Tag": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}}},
+        },
+    ),
+    Case(
+        "tag key reserved",
+        400,
+        "InvalidArgument",
+        None,
+        raw={
+            "method": "PUT",
+            "query": "tagging",
+            "bucket": "errors",
+            "body": {"Tagging": {"TagSet": {"Tag": [{"Key": "aliyun1", "Value": "1"}]}}},
+        },
+    ),
     *(
-        Case(f"max-keys {value}", 400, "InvalidArgument", None, raw={"method": "GET", "query": f"max-keys={value}", "bucket": None}, bucket_named=False)
+        Case(
+            f"max-keys {value}",
+            400,
+            "InvalidArgument",
+            None,
+            raw={"method": "GET", "query": f"max-keys={value}", "bucket": None},
+            bucket_named=False,
+        )
         for value in ("0", "1001", "-1", "x")
     ),
-    Case("max-keys 1001, through the SDK", 400, "InvalidArgument", None, sdk=("list_vector_buckets", {"max_keys": 1001}), bucket_named=False),
+    Case(
+        "max-keys 1001, through the SDK",
+        400,
+        "InvalidArgument",
+        None,
+        sdk=("list_vector_buckets", {"max_keys": 1001}),
+        bucket_named=False,
+    ),
 ]
 
 INDEXES = [
     *(
-        Case(f"index name {name[:12]!r}", 400, PARAMETER, None, sdk=("put_vector_index", {"bucket": "errors", "index_name": name, "data_type": "float32", "dimension": 3, "distance_metric": "cosine"}))
+        Case(
+            f"index name {name[:12]!r}",
+            400,
+            PARAMETER,
+            None,
+            sdk=(
+                "put_vector_index",
+                {
+                    "bucket": "errors",
+                    "index_name": name,
+                    "data_type": "float32",
+                    "dimension": 3,
+                    "distance_metric": "cosine",
+                },
+            ),
+        )
         for name in ("", "1a", "a-b", "a b", "ü", "x" * 64)
     ),
     *(
-        Case(f"index {name} {value!r}", 400, PARAMETER, None, sdk=("put_vector_index", {"bucket": "errors", "index_name": "new", "data_type": "float32", "dimension": 3, "distance_metric": "cosine", name: value}))
+        Case(
+            f"index {name} {value!r}",
+            400,
+            PARAMETER,
+            None,
+            sdk=(
+                "put_vector_index",
+                {
+                    "bucket": "errors",
+                    "index_name": "new",
+                    "data_type": "float32",
+                    "dimension": 3,
+                    "distance_metric": "cosine",
+                    name: value,
+                },
+            ),
+        )
         for name, value in (
             ("data_type", "float64"),
             ("data_type", ""),
@@ -239,7 +468,23 @@ INDEXES = [
         )
     ),
     *(
-        Case(f"index {name} of another type", 400, SHAPE, None, sdk=("put_vector_index", {"bucket": "errors", "index_name": "new", "data_type": "float32", "dimension": 3, "distance_metric": "cosine", name: value}))
+        Case(
+            f"index {name} of another type",
+            400,
+            SHAPE,
+            None,
+            sdk=(
+                "put_vector_index",
+                {
+                    "bucket": "errors",
+                    "index_name": "new",
+                    "data_type": "float32",
+                    "dimension": 3,
+                    "distance_metric": "cosine",
+                    name: value,
+                },
+            ),
+        )
         for name, value in (
             ("index_name", 5),
             ("data_type", True),
@@ -250,10 +495,46 @@ INDEXES = [
             ("metadata", {"nonFilterableMetadataKeys": "a"}),
         )
     ),
-    Case("index exists", 409, "VectorBucketIndexAlreadyExist", None, sdk=("put_vector_index", {"bucket": "errors", "index_name": "items", "data_type": "float32", "dimension": 3, "distance_metric": "euclidean"})),
-    Case("101st index", 400, "VectorBucketIndexExceedLimit", None, sdk=("put_vector_index", {"bucket": "full", "index_name": "onemore", "data_type": "float32", "dimension": 3, "distance_metric": "cosine"})),
+    Case(
+        "index exists",
+        409,
+        "VectorBucketIndexAlreadyExist",
+        None,
+        sdk=(
+            "put_vector_index",
+            {
+                "bucket": "errors",
+                "index_name": "items",
+                "data_type": "float32",
+                "dimension": 3,
+                "distance_metric": "euclidean",
+            },
+        ),
+    ),
+    Case(
+        "101st index",
+        400,
+        "VectorBucketIndexExceedLimit",
+        None,
+        sdk=(
+            "put_vector_index",
+            {
+                "bucket": "full",
+                "index_name": "onemore",
+                "data_type": "float32",
+                "dimension": 3,
+                "distance_metric": "cosine",
+            },
+        ),
+    ),
     *(
-        Case(f"missing index, {method}", 404, "NoSuchVectorIndex", None, sdk=(method, {"bucket": "errors", "index_name": "nope", **more}))
+        Case(
+            f"missing index, {method}",
+            404,
+            "NoSuchVectorIndex",
+            None,
+            sdk=(method, {"bucket": "errors", "index_name": "nope", **more}),
+        )
         for method, more in (
             ("get_vector_index", {}),
             ("delete_vector_index", {}),
@@ -300,11 +581,23 @@ INDEXES = [
         )
     ),
     *(
-        Case(f"listVectorIndexes {name} {value!r}", 400, PARAMETER, None, sdk=("list_vector_indexes", {"bucket": "errors", name: value}))
+        Case(
+            f"listVectorIndexes {name} {value!r}",
+            400,
+            PARAMETER,
+            None,
+            sdk=("list_vector_indexes", {"bucket": "errors", name: value}),
+        )
         for name, value in (("max_results", 501), ("max_results", -1))
     ),
     *(
-        Case(f"listVectorIndexes {name} of another type", 400, SHAPE, None, sdk=("list_vector_indexes", {"bucket": "errors", name: value}))
+        Case(
+            f"listVectorIndexes {name} of another type",
+            400,
+            SHAPE,
+            None,
+            sdk=("list_vector_indexes", {"bucket": "errors", name: value}),
+        )
         for name, value in (("max_results", "5"), ("prefix", 5), ("next_token", {}))
     ),
 ]
@@ -358,10 +651,40 @@ VECTORS = [
             ("query_vectors", "queryVector", {"query_vector": [1, 2, 3], "top_k": 1}),
         )
     ),
-    Case("putVectors zero vector under cosine", 400, PARAMETER, None, sdk=("put_vectors", {"bucket": "errors", "index_name": "angle", "vectors": [{"key": "k", "data": {"float32": [0, 0, 0]}}]})),
-    Case("putVectors metadata over 40 KB", 400, PARAMETER, None, sdk=("put_vectors", {"bucket": "errors", "index_name": "notes", "vectors": [ROW | {"metadata": {"note": "x" * 41000}}]})),
-    Case("putVectors NaN", 400, "MalformedJson", None, sdk=index("put_vectors", vectors=[{"key": "k", "data": {"float32": [1, 2, float("nan")]}}])),
-    Case("putVectors Infinity", 400, "MalformedJson", None, sdk=index("put_vectors", vectors=[{"key": "k", "data": {"float32": [1, 2, float("inf")]}}])),
+    Case(
+        "putVectors zero vector under cosine",
+        400,
+        PARAMETER,
+        None,
+        sdk=(
+            "put_vectors",
+            {"bucket": "errors", "index_name": "angle", "vectors": [{"key": "k", "data": {"float32": [0, 0, 0]}}]},
+        ),
+    ),
+    Case(
+        "putVectors metadata over 40 KB",
+        400,
+        PARAMETER,
+        None,
+        sdk=(
+            "put_vectors",
+            {"bucket": "errors", "index_name": "notes", "vectors": [ROW | {"metadata": {"note": "x" * 41000}}]},
+        ),
+    ),
+    Case(
+        "putVectors NaN",
+        400,
+        "MalformedJson",
+        None,
+        sdk=index("put_vectors", vectors=[{"key": "k", "data": {"float32": [1, 2, float("nan")]}}]),
+    ),
+    Case(
+        "putVectors Infinity",
+        400,
+        "MalformedJson",
+        None,
+        sdk=index("put_vectors", vectors=[{"key": "k", "data": {"float32": [1, 2, float("inf")]}}]),
+    ),
     *(
         Case(f"getVectors {name}", 400, PARAMETER, None, sdk=index("get_vectors", **fields))
         for name, fields in (
@@ -388,9 +711,21 @@ VECTORS = [
             ("token too long", {"next_token": "x" * 2049}),
         )
     ),
-    Case("listVectors bad filter", 400, PARAMETER, None, raw=post("listVectors", {"indexName": "items", "filter": {"$and": []}})),
+    Case(
+        "listVectors bad filter",
+        400,
+        PARAMETER,
+        None,
+        raw=post("listVectors", {"indexName": "items", "filter": {"$and": []}}),
+    ),
     *(
-        Case(f"queryVectors {name}", 400, PARAMETER, None, sdk=index("query_vectors", **({"query_vector": V, "top_k": 1} | fields)))
+        Case(
+            f"queryVectors {name}",
+            400,
+            PARAMETER,
+            None,
+            sdk=index("query_vectors", **({"query_vector": V, "top_k": 1} | fields)),
+        )
         for name, fields in (
             ("topK 0", {"top_k": 0}),
             ("topK 501", {"top_k": 501}),
@@ -402,14 +737,65 @@ VECTORS = [
             ("filter string", {"filter": '{"a":"x"}'}),
             ("filter unknown operator", {"filter": {"a": {"$regex": "x"}}}),
             ("filter null", {"filter": {"a": None}}),
-            ("filter too deep", {"filter": {"$and": [{"$and": [{"$and": [{"$and": [{"$and": [{"$and": [{"$and": [{"$and": [{"$and": [{"a": "x"}]}]}]}]}]}]}]}]}]}}),
+            (
+                "filter too deep",
+                {
+                    "filter": {
+                        "$and": [
+                            {
+                                "$and": [
+                                    {
+                                        "$and": [
+                                            {
+                                                "$and": [
+                                                    {
+                                                        "$and": [
+                                                            {"$and": [{"$and": [{"$and": [{"$and": [{"a": "x"}]}]}]}]}
+                                                        ]
+                                                    }
+                                                ]
+                                            }
+                                        ]
+                                    }
+                                ]
+                            }
+                        ]
+                    }
+                },
+            ),
             ("filter over 64 KB", {"filter": {"a": "x" * 70000}}),
         )
     ),
-    Case("queryVectors filter on a non-filterable key", 400, PARAMETER, None, sdk=("query_vectors", {"bucket": "errors", "index_name": "notes", "query_vector": V, "top_k": 1, "filter": {"note": "x"}})),
-    Case("queryVectors zero vector under cosine", 400, PARAMETER, None, sdk=("query_vectors", {"bucket": "errors", "index_name": "angle", "query_vector": {"float32": [0, 0, 0]}, "top_k": 1})),
-    Case("queryVectors without vector", 400, PARAMETER, None, raw=post("queryVectors", {"indexName": "items", "topK": 1})),
-    Case("queryVectors without topK", 400, PARAMETER, None, raw=post("queryVectors", {"indexName": "items", "queryVector": V})),
+    Case(
+        "queryVectors filter on a non-filterable key",
+        400,
+        PARAMETER,
+        None,
+        sdk=(
+            "query_vectors",
+            {"bucket": "errors", "index_name": "notes", "query_vector": V, "top_k": 1, "filter": {"note": "x"}},
+        ),
+    ),
+    Case(
+        "queryVectors zero vector under cosine",
+        400,
+        PARAMETER,
+        None,
+        sdk=(
+            "query_vectors",
+            {"bucket": "errors", "index_name": "angle", "query_vector": {"float32": [0, 0, 0]}, "top_k": 1},
+        ),
+    ),
+    Case(
+        "queryVectors without vector", 400, PARAMETER, None, raw=post("queryVectors", {"indexName": "items", "topK": 1})
+    ),
+    Case(
+        "queryVectors without topK",
+        400,
+        PARAMETER,
+        None,
+        raw=post("queryVectors", {"indexName": "items", "queryVector": V}),
+    ),
     *(
         Case(f"key with a lone surrogate, {operation}", 400, "MalformedJson", None, raw=post(operation, body))
         for operation, body in (
@@ -423,26 +809,133 @@ VECTORS = [
 HOST = "errors-1234567890123456.cn-hangzhou.oss-vectors.aliyuncs.com"
 
 PROTOCOL = [
-    Case("no Host", 400, "InvalidArgument", "0900-00000201", raw=get_info(headers=[("Host", None)]), bucket_named=False, host_named=False),
-    Case("Host twice", 400, "InvalidArgument", "0900-00000202", raw=get_info(headers=[("Host", HOST), ("Host", HOST)]), bucket_named=False),
+    Case(
+        "no Host",
+        400,
+        "InvalidArgument",
+        "0900-00000201",
+        raw=get_info(headers=[("Host", None)]),
+        bucket_named=False,
+        host_named=False,
+    ),
+    Case(
+        "Host twice",
+        400,
+        "InvalidArgument",
+        "0900-00000202",
+        raw=get_info(headers=[("Host", HOST), ("Host", HOST)]),
+        bucket_named=False,
+    ),
     Case("Host garbled", 400, "InvalidArgument", "0900-00000203", raw=get_info(host="a b"), bucket_named=False),
-    Case("authority and Host differ", 400, "InvalidArgument", "0900-00000204", raw=get_info(target="http://other.localhost/?bucketInfo"), bucket_named=False),
-    Case("bucket in host and path", 400, "InvalidArgument", "0900-00000205", raw=get_info(target="/errors/?bucketInfo"), bucket_named=False),
-    Case("path of two parts", 400, "InvalidArgument", "0900-00000206", raw=get_info(host="127.0.0.1", target="/a/b?bucketInfo"), bucket_named=False),
-    Case("query badly encoded", 400, "InvalidArgument", "0900-00000207", raw={"method": "GET", "query": "prefix=%ff"}, bucket_named=False),
-    Case("two operations", 400, "InvalidArgument", "0900-00000208", raw={"method": "GET", "query": "policy&logging", "bucket": "errors"}),
-    Case("operation without a bucket", 400, "InvalidArgument", "0900-00000209", raw={"method": "POST", "query": "listVectorIndexes"}, bucket_named=False),
-    Case("host outside every base domain", 403, "AccessDenied", "0003-00001403", raw=get_info(host="errors-1234567890123456.example.org"), bucket_named=False),
-    Case("body cut off", 400, "IncompleteBody", "0900-00000303", raw=post("getVectorIndex", b'{"indexName":', sent="cut")),
-    Case("body that stalls", 400, "RequestTimeout", "0900-00000304", raw=post("getVectorIndex", b'{"indexName":', sent="stalled")),
-    Case("body does not match Content-MD5", 400, "InvalidDigest", None, raw=post("getVectorIndex", {"indexName": "items"}, headers=[("Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg==")])),
-    Case("Content-MD5 garbled", 400, "InvalidDigest", None, raw=post("getVectorIndex", {"indexName": "items"}, headers=[("Content-MD5", "not base64")])),
-    Case("body does not match its digest", 400, "InvalidDigest", None, raw=post("getVectorIndex", {"indexName": "items"}, headers=[("x-oss-content-sha256", "0" * 64)])),
-    Case("wrong method for an operation", 405, "MethodNotAllowed", None, raw={"method": "GET", "query": "putVectors", "bucket": "errors"}),
-    Case("method no operation uses", 405, "MethodNotAllowed", None, raw={"method": "PATCH", "query": "", "bucket": "errors"}),
+    Case(
+        "authority and Host differ",
+        400,
+        "InvalidArgument",
+        "0900-00000204",
+        raw=get_info(target="http://other.localhost/?bucketInfo"),
+        bucket_named=False,
+    ),
+    Case(
+        "bucket in host and path",
+        400,
+        "InvalidArgument",
+        "0900-00000205",
+        raw=get_info(target="/errors/?bucketInfo"),
+        bucket_named=False,
+    ),
+    Case(
+        "path of two parts",
+        400,
+        "InvalidArgument",
+        "0900-00000206",
+        raw=get_info(host="127.0.0.1", target="/a/b?bucketInfo"),
+        bucket_named=False,
+    ),
+    Case(
+        "query badly encoded",
+        400,
+        "InvalidArgument",
+        "0900-00000207",
+        raw={"method": "GET", "query": "prefix=%ff"},
+        bucket_named=False,
+    ),
+    Case(
+        "two operations",
+        400,
+        "InvalidArgument",
+        "0900-00000208",
+        raw={"method": "GET", "query": "policy&logging", "bucket": "errors"},
+    ),
+    Case(
+        "operation without a bucket",
+        400,
+        "InvalidArgument",
+        "0900-00000209",
+        raw={"method": "POST", "query": "listVectorIndexes"},
+        bucket_named=False,
+    ),
+    Case(
+        "host outside every base domain",
+        403,
+        "AccessDenied",
+        "0003-00001403",
+        raw=get_info(host="errors-1234567890123456.example.org"),
+        bucket_named=False,
+    ),
+    Case(
+        "body cut off", 400, "IncompleteBody", "0900-00000303", raw=post("getVectorIndex", b'{"indexName":', sent="cut")
+    ),
+    Case(
+        "body that stalls",
+        400,
+        "RequestTimeout",
+        "0900-00000304",
+        raw=post("getVectorIndex", b'{"indexName":', sent="stalled"),
+    ),
+    Case(
+        "body does not match Content-MD5",
+        400,
+        "InvalidDigest",
+        None,
+        raw=post("getVectorIndex", {"indexName": "items"}, headers=[("Content-MD5", "1B2M2Y8AsgTpgAmY7PhCfg==")]),
+    ),
+    Case(
+        "Content-MD5 garbled",
+        400,
+        "InvalidDigest",
+        None,
+        raw=post("getVectorIndex", {"indexName": "items"}, headers=[("Content-MD5", "not base64")]),
+    ),
+    Case(
+        "body does not match its digest",
+        400,
+        "InvalidDigest",
+        None,
+        raw=post("getVectorIndex", {"indexName": "items"}, headers=[("x-oss-content-sha256", "0" * 64)]),
+    ),
+    Case(
+        "wrong method for an operation",
+        405,
+        "MethodNotAllowed",
+        None,
+        raw={"method": "GET", "query": "putVectors", "bucket": "errors"},
+    ),
+    Case(
+        "method no operation uses",
+        405,
+        "MethodNotAllowed",
+        None,
+        raw={"method": "PATCH", "query": "", "bucket": "errors"},
+    ),
     Case("unknown operation", 400, "NotImplemented", None, raw=post("putVectorsNow", {})),
     Case("POST without an operation", 405, "MethodNotAllowed", None, raw=post("", {})),
-    Case("body over the limit", 400, "EntityTooLarge", None, raw=post("putVectors", b"", headers=[("Content-Length", str(1 << 40))])),
+    Case(
+        "body over the limit",
+        400,
+        "EntityTooLarge",
+        None,
+        raw=post("putVectors", b"", headers=[("Content-Length", str(1 << 40))]),
+    ),
     Case("POST without a length", 411, "MissingContentLength", None, raw=post("putVectors", b"", content_length=False)),
 ]
 

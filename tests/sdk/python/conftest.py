@@ -8,8 +8,8 @@ import os
 
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
-from harness import oss4, raw as raw_client, sdk, settings
+from harness import oss4, sdk, settings
+from harness import raw as raw_client
 from harness.server import Server
 
 _names = itertools.count(1)

@@ -5,7 +5,6 @@ import json
 
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from conftest import remove_bucket
 from harness import sdk, settings
 
@@ -85,7 +84,7 @@ def test_delete_answers_204_and_the_name_is_free_again(client, bucket):
 @pytest.fixture
 def three_buckets(client, bucket_name):
     names = [f"{bucket_name}-{letter}" for letter in "abc"]
-    for name, group in zip(names, ["rg-one", "rg-two", "rg-one"]):
+    for name, group in zip(names, ["rg-one", "rg-two", "rg-one"], strict=True):
         client.put_vector_bucket(models.PutVectorBucketRequest(bucket=name, resource_group_id=group))
     yield names
     for name in names:
@@ -101,7 +100,7 @@ def test_list_in_one_page_leaves_paging_members_out(client, three_buckets):
     result = client.list_vector_buckets(models.ListVectorBucketsRequest(prefix=prefix, max_keys=3))
     check_result(result, 200, "OK")
     assert names_of(result) == three_buckets
-    for properties, group in zip(result.buckets, ["rg-one", "rg-two", "rg-one"]):
+    for properties, group in zip(result.buckets, ["rg-one", "rg-two", "rg-one"], strict=True):
         check_properties(properties, properties.name.rsplit(":", 1)[1], group)
     assert not result.is_truncated
     assert result.next_marker is None
@@ -138,9 +137,13 @@ def test_paginator_yields_one_bucket_a_page_and_no_empty_page(client, three_buck
     )
     assert [names_of(page) for page in pages] == [[name] for name in three_buckets]
     assert [page.max_keys for page in pages[:2]] == [1, 1]
-    pages = list(client.list_vector_buckets_paginator().iter_page(models.ListVectorBucketsRequest(prefix=prefix), limit=3))
+    pages = list(
+        client.list_vector_buckets_paginator().iter_page(models.ListVectorBucketsRequest(prefix=prefix), limit=3)
+    )
     assert len(pages) == 1
-    pages = list(client.list_vector_buckets_paginator().iter_page(models.ListVectorBucketsRequest(prefix=prefix), limit=2))
+    pages = list(
+        client.list_vector_buckets_paginator().iter_page(models.ListVectorBucketsRequest(prefix=prefix), limit=2)
+    )
     assert [len(page.buckets) for page in pages] == [2, 1]
 
 

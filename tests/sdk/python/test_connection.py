@@ -11,7 +11,6 @@ from email.utils import parsedate_to_datetime
 import alibabacloud_oss_v2 as oss
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from harness import oss4, raw, sdk, settings
 
 models = oss_vectors.models
@@ -79,18 +78,24 @@ def test_path_style_through_a_replaced_endpoint_provider(server, bucket, index):
 def test_query_signature(server, bucket):
     """`auth_method="query"` puts the signature into the URL, as a presigned request."""
     client = sdk.by_proxy(server)
-    assert client.get_vector_bucket(models.GetVectorBucketRequest(bucket=bucket), auth_method="query").status_code == 200
+    assert (
+        client.get_vector_bucket(models.GetVectorBucketRequest(bucket=bucket), auth_method="query").status_code == 200
+    )
     assert client.list_vector_buckets(models.ListVectorBucketsRequest(), auth_method="query").status_code == 200
 
 
 def test_user_agent_and_default_headers_do_no_harm(server, bucket):
-    round_trip(sdk.by_proxy(server, user_agent="suite/1", default_request_headers={"x-custom": "1", "x-oss-note": "n"}), bucket)
+    round_trip(
+        sdk.by_proxy(server, user_agent="suite/1", default_request_headers={"x-custom": "1", "x-oss-note": "n"}), bucket
+    )
 
 
 def test_concurrent_use_from_asyncio(server, bucket, index):
     """The SDK has no asynchronous vectors client; its synchronous one is thread-safe under `to_thread`."""
     package = pathlib.Path(oss.__file__).parent / "aio"
-    assert not [path for path in package.rglob("*.py") if "vector" in path.read_text().lower()], "there is one now: test it"
+    assert not [path for path in package.rglob("*.py") if "vector" in path.read_text().lower()], (
+        "there is one now: test it"
+    )
     client = sdk.by_proxy(server)
 
     async def put(i):

@@ -4,7 +4,6 @@ import random
 import threading
 
 import alibabacloud_oss_v2.vectors as oss_vectors
-
 from harness import sdk
 from harness.numbers import bits
 
@@ -34,7 +33,9 @@ class Worker:
     def change(self, step):
         keys = [f"{self.name}-{self.rng.randrange(20)}" for _ in range(self.rng.randrange(1, 6))]
         if step % 3 == 2:
-            self.writer.delete_vectors(models.DeleteVectorsRequest(bucket=self.bucket, index_name=self.index, keys=keys))
+            self.writer.delete_vectors(
+                models.DeleteVectorsRequest(bucket=self.bucket, index_name=self.index, keys=keys)
+            )
             for key in keys:
                 self.stored.pop(key, None)
             return

@@ -9,8 +9,8 @@ import time
 import alibabacloud_oss_v2 as oss
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
-from harness import oss4, raw as raw_client, sdk, settings
+from harness import oss4, sdk, settings
+from harness import raw as raw_client
 from harness.server import Server
 
 models = oss_vectors.models

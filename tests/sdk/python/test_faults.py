@@ -11,7 +11,6 @@ import resource
 import subprocess
 
 import pytest
-
 from harness.raw import Client
 from harness.server import NOBODY, Server, StartFailed
 
@@ -101,7 +100,9 @@ def test_full_disk(tmp_path, small_disk):
         for method, query in (("GET", "bucketInfo"), ("POST", "listVectorIndexes")):
             assert client.call(method, query, bucket=BUCKET).status == 200
         check_whole(client, acknowledged, refused)
-        hit = client.post("queryVectors", {"indexName": "items", "queryVector": {"float32": [0.0] * DIMENSION}, "topK": 3}, BUCKET)
+        hit = client.post(
+            "queryVectors", {"indexName": "items", "queryVector": {"float32": [0.0] * DIMENSION}, "topK": 3}, BUCKET
+        )
         assert hit.status == 200 and len(hit.json()["vectors"]) == 3
         assert any(word in server.log().lower() for word in ("no space", "full", "enospc"))
         ballast.unlink()
@@ -147,7 +148,7 @@ def fill(path):
 
 def own(folder, mode):
     """Gives a folder and all below it to the server's user, with this mode for the folders."""
-    for at, _, files in os.walk(folder):
+    for at, _, _ in os.walk(folder):
         if os.geteuid() == 0:
             os.chown(at, NOBODY, NOBODY)
         os.chmod(at, mode)

@@ -4,7 +4,6 @@ import datetime
 
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from harness import sdk
 from test_bucket import arn, check_result
 
@@ -78,9 +77,7 @@ def test_list_prefix_max_results_and_token(client, bucket, make_index):
     for i in range(4):
         make_index(f"data{i}")
     make_index("other")
-    first = client.list_vector_indexes(
-        models.ListVectorIndexesRequest(bucket=bucket, prefix="data", max_results=3)
-    )
+    first = client.list_vector_indexes(models.ListVectorIndexesRequest(bucket=bucket, prefix="data", max_results=3))
     assert [i["indexName"] for i in first.indexes] == ["data0", "data1", "data2"]
     assert first.next_token
     rest = client.list_vector_indexes(
@@ -159,7 +156,11 @@ def test_missing_bucket_comes_before_the_body(client):
     with pytest.raises(Exception) as raised:
         client.put_vector_index(
             models.PutVectorIndexRequest(
-                bucket="sdk-suite-missing", index_name="x", data_type="InvalidType", dimension=3, distance_metric="cosine"
+                bucket="sdk-suite-missing",
+                index_name="x",
+                data_type="InvalidType",
+                dimension=3,
+                distance_metric="cosine",
             )
         )
     error = sdk.service_error(raised)

@@ -5,7 +5,6 @@ import json
 import alibabacloud_oss_v2 as oss
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from harness import sdk
 
 models = oss_vectors.models
@@ -106,7 +105,12 @@ def test_list_vectors_with_filter(invoke, index, put):
     put(index, [(f"k{i:02}", [i, 0, 0], {"parity": "even" if i % 2 == 0 else "odd", "n": i}) for i in range(40)])
     seen, token = [], None
     while True:
-        body = {"indexName": index, "maxResults": 7, "filter": {"parity": "even", "n": {"$gte": 10}}, "returnMetadata": True}
+        body = {
+            "indexName": index,
+            "maxResults": 7,
+            "filter": {"parity": "even", "n": {"$gte": 10}},
+            "returnMetadata": True,
+        }
         status, answer = invoke("POST", "listVectors", body | ({"nextToken": token} if token else {}))
         assert status == 200
         assert all(v["metadata"]["parity"] == "even" for v in answer["vectors"])

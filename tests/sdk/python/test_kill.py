@@ -10,7 +10,6 @@ import threading
 import time
 
 import pytest
-
 from harness import settings
 from harness.oracle import DIMENSION, Writer, got, listed, queried
 from harness.raw import Client, Closed
@@ -20,6 +19,7 @@ ROUNDS = settings.count("KILL_ROUNDS", 50)
 SEED = settings.count("KILL_SEED", 9)
 BUCKET = "kill-bucket"
 WRITERS = [("wa", "one"), ("wb", "one"), ("wc", "two"), ("wd", "two")]
+
 
 def create_index(client, name):
     body = {"indexName": name, "dataType": "float32", "dimension": DIMENSION, "distanceMetric": "euclidean"}
@@ -94,7 +94,9 @@ class Tagger:
     def settle(self, client):
         tags = client.call("GET", "tagging", bucket=BUCKET).json()["Tagging"]["TagSet"]["Tag"]
         found = int(tags[0]["Value"]) if tags else 0
-        assert found in (self.acknowledged, self.sent), f"acknowledged {self.acknowledged}, sent {self.sent}, found {found}"
+        assert found in (self.acknowledged, self.sent), (
+            f"acknowledged {self.acknowledged}, sent {self.sent}, found {found}"
+        )
         self.acknowledged = self.sent = found
 
 
@@ -110,7 +112,9 @@ def settle(client, writers, churner, tagger):
         mine = [w for w in writers if w.index == index]
         assert got(client, BUCKET, index, [k for w in mine for k in w.keys()]) == stored
         for writer in mine:
-            assert queried(client, BUCKET, index, writer.name) == {k: v for k, v in stored.items() if k.startswith(writer.name)}
+            assert queried(client, BUCKET, index, writer.name) == {
+                k: v for k, v in stored.items() if k.startswith(writer.name)
+            }
             writer.settle(stored)
         assert set(stored) <= {k for w in mine for k in w.keys()}
     tagger.settle(client)
@@ -156,7 +160,9 @@ def test_kill_9_under_load(tmp_path):
         batches, flushes, slowest = [], 0, 0.0
         for i in range(ROUNDS):
             before = sum(w.acknowledged_batches for w in writers)
-            flushes += load(server, writers, churner, tagger, f"{SEED}/{i}", rng.choice([0.05, 0.2, 0.5]) + rng.random() * 0.5)
+            flushes += load(
+                server, writers, churner, tagger, f"{SEED}/{i}", rng.choice([0.05, 0.2, 0.5]) + rng.random() * 0.5
+            )
             batches.append(sum(w.acknowledged_batches for w in writers) - before)
             # Every other round folds all the time, so that kills also hit flushes.
             server.environment = settings.FLUSHING if i % 2 == 0 else {}
@@ -164,7 +170,9 @@ def test_kill_9_under_load(tmp_path):
             server.start()
             slowest = max(slowest, time.monotonic() - started)
             settle(client, writers, churner, tagger)
-        print(f"{sum(batches)} batches acknowledged (least {min(batches)} in a round), {flushes:.0f} flushes, slowest start {slowest:.2f} s")
+        print(
+            f"{sum(batches)} batches acknowledged (least {min(batches)} in a round), {flushes:.0f} flushes, slowest start {slowest:.2f} s"
+        )
         assert sum(batches) > 10 * ROUNDS
         assert flushes > ROUNDS / 4
         assert slowest < 10
@@ -194,7 +202,9 @@ def test_sigterm_drains_and_loses_nothing(tmp_path):
         for index in ("one", "two"):
             assert create_index(client, index).status == 200
         stop = threading.Event()
-        threads = [threading.Thread(target=w.run, args=(server.port, BUCKET, stop, random.Random(w.name))) for w in writers]
+        threads = [
+            threading.Thread(target=w.run, args=(server.port, BUCKET, stop, random.Random(w.name))) for w in writers
+        ]
         for thread in threads:
             thread.start()
         time.sleep(0.5)

@@ -7,7 +7,6 @@ memtable, segments and deletion bitmaps. MODEL_STEPS and MODEL_SEED change the l
 import random
 
 import pytest
-
 from harness import numbers, settings
 from harness.raw import Client
 from harness.server import Server
@@ -34,7 +33,10 @@ class Model:
         return [self.rng.choice([-1.0, 0.5, 1.0, 2.0]) for _ in range(DIMENSION)]
 
     def put(self):
-        rows = {self.key(): (self.vector(), self.rng.choice([None, random_metadata(self.rng)])) for _ in range(self.rng.randrange(1, 40))}
+        rows = {
+            self.key(): (self.vector(), self.rng.choice([None, random_metadata(self.rng)]))
+            for _ in range(self.rng.randrange(1, 40))
+        }
         self.rows |= rows
         vectors = [
             {"key": key, "data": {"float32": vector}} | ({} if metadata is None else {"metadata": metadata})
@@ -69,7 +71,12 @@ def check_list(client, model):
     count = model.rng.randrange(1, 5)
     seen = []
     for segment in range(count):
-        body = {"indexName": INDEX, "maxResults": model.rng.randrange(1, 200), "segmentCount": count, "segmentIndex": segment}
+        body = {
+            "indexName": INDEX,
+            "maxResults": model.rng.randrange(1, 200),
+            "segmentCount": count,
+            "segmentIndex": segment,
+        }
         seen += paged(client, body | {"filter": filter_, "returnData": True, "returnMetadata": True})
     check_rows(seen, {key: model.rows[key] for key in model.matching(filter_)})
 
@@ -85,13 +92,21 @@ def check_rows(vectors, expected):
 def check_get(client, model):
     keys = list({model.key() for _ in range(50)})
     body = {"indexName": INDEX, "keys": keys, "returnData": True, "returnMetadata": True}
-    check_rows(client.post("getVectors", body, BUCKET).json()["vectors"], {k: model.rows[k] for k in keys if k in model.rows})
+    check_rows(
+        client.post("getVectors", body, BUCKET).json()["vectors"], {k: model.rows[k] for k in keys if k in model.rows}
+    )
 
 
 def check_query(client, model):
     filter_ = random_filter(model.rng) if model.rng.random() < 0.7 else {}
     vector, top_k = model.vector(), model.rng.choice([1, 5, 50, 500])
-    body = {"indexName": INDEX, "queryVector": {"float32": vector}, "topK": top_k, "filter": filter_, "returnDistance": True}
+    body = {
+        "indexName": INDEX,
+        "queryVector": {"float32": vector},
+        "topK": top_k,
+        "filter": filter_,
+        "returnDistance": True,
+    }
     answer = client.post("queryVectors", body, BUCKET)
     assert answer.status == 200, answer.body
     found = [(v["key"], v["distance"]) for v in answer.json()["vectors"]]

@@ -3,7 +3,6 @@
 import alibabacloud_oss_v2 as oss
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from harness import sdk, settings
 
 models = oss_vectors.models
@@ -21,7 +20,9 @@ def test_bucket_names_of_32_characters(client):
         assert client.put_vector_bucket(models.PutVectorBucketRequest(bucket=name)).status == "OK"
     prefix = "python-sdk-test-bucket-"
     pages = client.list_vector_buckets_paginator(limit=1).iter_page(models.ListVectorBucketsRequest(prefix=prefix))
-    assert [[b.name.endswith(name) for b in page.buckets] for page, name in zip(pages, names)] == [[True]] * 3
+    assert [[b.name.endswith(name) for b in page.buckets] for page, name in zip(pages, names, strict=True)] == [
+        [True]
+    ] * 3
     for name in names:
         client.delete_vector_bucket(models.DeleteVectorBucketRequest(bucket=name))
 
@@ -29,9 +30,16 @@ def test_bucket_names_of_32_characters(client):
 def test_vector_life(client, bucket, make_index):
     index = make_index("testIndexForIntegration", 3, "cosine", {"nonFilterableMetadataKeys": ["key1", "key2"]})
     vectors = [
-        {"key": "vector-key-1", "data": {"float32": [0.1, 0.2, 0.3]}, "metadata": {"key1": "value1", "key2": ["a", "b"]}}
+        {
+            "key": "vector-key-1",
+            "data": {"float32": [0.1, 0.2, 0.3]},
+            "metadata": {"key1": "value1", "key2": ["a", "b"]},
+        }
     ]
-    assert client.put_vectors(models.PutVectorsRequest(bucket=bucket, index_name=index, vectors=vectors)).status_code == 200
+    assert (
+        client.put_vectors(models.PutVectorsRequest(bucket=bucket, index_name=index, vectors=vectors)).status_code
+        == 200
+    )
     got = client.get_vectors(
         models.GetVectorsRequest(
             bucket=bucket, index_name=index, keys=["vector-key-1", "key2"], return_data=True, return_metadata=True

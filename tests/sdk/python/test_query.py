@@ -4,7 +4,6 @@ import random
 
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from harness import numbers, sdk
 from test_bucket import check_result
 
@@ -217,9 +216,7 @@ def test_non_filterable_keys_cannot_be_used(make_index, put, query):
 
 
 def random_scalar(rng):
-    return rng.choice(
-        ["x", "y", "", "雪", "1", 0, 1, -1, 2, 1.0, 0.5, -0.5, 2**53, 2**53 + 1, 1e300, True, False]
-    )
+    return rng.choice(["x", "y", "", "雪", "1", 0, 1, -1, 2, 1.0, 0.5, -0.5, 2**53, 2**53 + 1, 1e300, True, False])
 
 
 def random_metadata(rng):

@@ -11,9 +11,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
-
 from harness import settings
 from harness.server import Server
 
@@ -36,9 +36,18 @@ def dev(tmp_path_factory):
         server.environment[f"VECTORBUCKET_{name}"] = None
     with server:
         file = server.data / "dev.env"
+        wait_for(file)
         assert file.stat().st_mode & 0o777 == 0o600
         yield clean_environment() | sourced(file), server
     assert server.panics() == []
+
+
+def wait_for(file):
+    """The files are written, then the lines printed, a moment after the server answers."""
+    deadline = time.monotonic() + 10
+    while not file.exists():
+        assert time.monotonic() < deadline, f"no {file}"
+        time.sleep(0.01)
 
 
 def clean_environment() -> dict:
@@ -48,13 +57,17 @@ def clean_environment() -> dict:
 
 def sourced(file) -> dict:
     """What a POSIX shell has after `. FILE`."""
-    text = subprocess.run(["sh", "-c", f". {shlex.quote(str(file))} && env -0"], env={}, check=True, capture_output=True).stdout
+    text = subprocess.run(
+        ["sh", "-c", f". {shlex.quote(str(file))} && env -0"], env={}, check=True, capture_output=True
+    ).stdout
     pairs = [entry.split("=", 1) for entry in text.decode().split("\0") if "=" in entry]
     return {k: v for k, v in pairs if k.startswith(("VECTORBUCKET_", "OSS_"))}
 
 
 def run(command, environment, folder):
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "doc-1" in done.stdout, done.stdout + done.stderr
     return done.stdout
@@ -62,7 +75,7 @@ def run(command, environment, folder):
 
 def test_dev_tells_how_to_connect(dev):
     environment, server = dev
-    said = server.log()
+    said = server.log_when("dev.env")
     assert f"127.0.0.1:{server.port}" in said
     assert ". " in said and "dev.env" in said
     assert environment["VECTORBUCKET_URL"] == server.url

@@ -6,7 +6,6 @@ import re
 import time
 
 import pytest
-
 from harness import oss4, settings
 from harness.numbers import f32
 from harness.raw import Closed, Connection, Request, md5
@@ -50,7 +49,16 @@ def test_bucket_in_host_path_or_absolute_target(server, bucket, style, query):
     assert is_info(info(server, bucket=bucket, style=style, query=query), bucket)
 
 
-@pytest.mark.parametrize("domain", [settings.BASE_DOMAIN, f"{settings.REGION}-internal.oss-vectors.aliyuncs.com", "localhost", "localhost:9100", "LocalHost"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        settings.BASE_DOMAIN,
+        f"{settings.REGION}-internal.oss-vectors.aliyuncs.com",
+        "localhost",
+        "localhost:9100",
+        "LocalHost",
+    ],
+)
 def test_every_base_domain(server, bucket, domain):
     assert is_info(info(server, bucket=bucket, host=f"{bucket}-{settings.ACCOUNT}.{domain}"), bucket)
 
@@ -128,12 +136,24 @@ def test_operation_keys_are_case_sensitive(server, bucket):
     refused(exchange(server, Request("POST", "PutVectors", b"{}", bucket).bytes(server.port)), "NotImplemented")
 
 
-@pytest.mark.parametrize(("method", "query"), [("GET", "putVectors"), ("PUT", "queryVectors"), ("POST", "bucketInfo"), ("DELETE", "listVectors"), ("PATCH", "policy"), ("POST", "tagging")])
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [
+        ("GET", "putVectors"),
+        ("PUT", "queryVectors"),
+        ("POST", "bucketInfo"),
+        ("DELETE", "listVectors"),
+        ("PATCH", "policy"),
+        ("POST", "tagging"),
+    ],
+)
 def test_wrong_method(server, bucket, method, query):
     refused(exchange(server, Request(method, query, b"", bucket).bytes(server.port)), "MethodNotAllowed", status=405)
 
 
-@pytest.mark.parametrize("query", ["putVectors&getVectors", "policy&logging", "bucketInfo&bucketInfo", "listVectors=&queryVectors="])
+@pytest.mark.parametrize(
+    "query", ["putVectors&getVectors", "policy&logging", "bucketInfo&bucketInfo", "listVectors=&queryVectors="]
+)
 def test_several_operation_keys(server, bucket, query):
     method = "GET" if query.startswith(("policy", "bucketInfo")) else "POST"
     refused(exchange(server, Request(method, query, b"{}" if method == "POST" else b"", bucket).bytes(server.port)))
@@ -172,7 +192,9 @@ def chunked(body: bytes, size: int) -> bytes:
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_chunked_body(server, bucket, index, size):
     body = json.dumps({"indexName": index}).encode()
-    request = Request("POST", "getVectorIndex", body, bucket, headers=[("Transfer-Encoding", "chunked")], content_length=False)
+    request = Request(
+        "POST", "getVectorIndex", body, bucket, headers=[("Transfer-Encoding", "chunked")], content_length=False
+    )
     answer = exchange(server, request.head(server.port) + chunked(body, size))
     assert answer.json()["index"]["indexName"] == index
 
@@ -185,7 +207,9 @@ def test_length_and_chunked_together(server, bucket, index):
         connection.send(request.head(server.port) + chunked(body, 100) + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         first = connection.receive()
         assert first.status in (200, 400)
-        if first.status == 200:  # the length was ignored, as RFC 9112 6.3 allows: the connection must then end or go on in step
+        if (
+            first.status == 200
+        ):  # the length was ignored, as RFC 9112 6.3 allows: the connection must then end or go on in step
             try:
                 assert connection.receive().status in (400, 403)
             except Closed as closed:
@@ -193,7 +217,9 @@ def test_length_and_chunked_together(server, bucket, index):
 
 
 def test_two_different_lengths(server, bucket):
-    request = Request("POST", "getVectorIndex", b"{}", bucket, headers=[("Content-Length", "2"), ("Content-Length", "3")])
+    request = Request(
+        "POST", "getVectorIndex", b"{}", bucket, headers=[("Content-Length", "2"), ("Content-Length", "3")]
+    )
     with Connection(server.port) as connection:
         connection.send(request.bytes(server.port))
         try:
@@ -214,7 +240,9 @@ def test_expect_continue(server, bucket, index):
 
 def test_expect_continue_is_not_granted_before_authentication(server, bucket):
     """A body is read only after the signature is good: a refused request gets its answer at once."""
-    request = Request("POST", "putVectors", b"x" * 100, bucket, key=oss4.Key(secret="wrong"), headers=[("Expect", "100-continue")])
+    request = Request(
+        "POST", "putVectors", b"x" * 100, bucket, key=oss4.Key(secret="wrong"), headers=[("Expect", "100-continue")]
+    )
     with Connection(server.port) as connection:
         connection.send(request.head(server.port))
         assert connection.receive().code == "SignatureDoesNotMatch"
@@ -230,7 +258,14 @@ def test_oversize_body_is_refused_by_its_length(server, bucket):
 
 def test_oversize_chunked_body_is_cut(server, bucket):
     """No length announces it: the limit must bite while reading, with a bounded amount buffered."""
-    request = Request("POST", "putVectors", b"", bucket, headers=[("Transfer-Encoding", "chunked"), ("Content-MD5", None)], content_length=False)
+    request = Request(
+        "POST",
+        "putVectors",
+        b"",
+        bucket,
+        headers=[("Transfer-Encoding", "chunked"), ("Content-MD5", None)],
+        content_length=False,
+    )
     megabyte = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
     before = server.resident_kb()
     with Connection(server.port) as connection:
@@ -304,7 +339,9 @@ def test_body_of_40_megabytes(server, raw, bucket, make_index):
 def test_body_of_40_megabytes_chunked(raw, server, bucket, make_index):
     index = make_index("wide", 4096)
     body = put_body(index, 4096, 500)
-    request = Request("POST", "putVectors", body, bucket, headers=[("Transfer-Encoding", "chunked")], content_length=False)
+    request = Request(
+        "POST", "putVectors", body, bucket, headers=[("Transfer-Encoding", "chunked")], content_length=False
+    )
     answer = exchange(server, request.head(server.port) + chunked(body, 65536))
     assert answer.status == 200, answer.body
     listing = raw.post("listVectors", {"indexName": index, "maxResults": 1000}, bucket).json()
@@ -330,7 +367,9 @@ def test_payload_digest(raw, bucket):
     assert raw.post("listVectorIndexes", b"{}", bucket, headers=[("x-oss-content-sha256", good)]).status == 200
     bad = hashlib.sha256(b"other").hexdigest()
     refused(raw.post("listVectorIndexes", b"{}", bucket, headers=[("x-oss-content-sha256", bad)]), "InvalidDigest")
-    refused(raw.post("listVectorIndexes", b"{}", bucket, headers=[("x-oss-content-sha256", "nonsense")]), "InvalidArgument")
+    refused(
+        raw.post("listVectorIndexes", b"{}", bucket, headers=[("x-oss-content-sha256", "nonsense")]), "InvalidArgument"
+    )
 
 
 def test_payload_digest_is_optional(raw, bucket):
@@ -358,7 +397,15 @@ def test_space_after_commas_in_authorization(server, bucket):
     stamp = oss4.timestamp()
     headers = [("Host", request.authority(server.port)), ("x-oss-date", stamp)]
     text = oss4.authorization(request.key, "GET", bucket, "bucketInfo", headers, stamp).replace(",", ", ")
-    again = Request("GET", "bucketInfo", bucket=bucket, stamp=stamp, content_md5=False, headers=[("x-oss-content-sha256", None)], authorization=text)
+    again = Request(
+        "GET",
+        "bucketInfo",
+        bucket=bucket,
+        stamp=stamp,
+        content_md5=False,
+        headers=[("x-oss-content-sha256", None)],
+        authorization=text,
+    )
     assert is_info(exchange(server, again.bytes(server.port)), bucket)
 
 
@@ -373,7 +420,9 @@ def test_unsigned_header_may_change_signed_may_not(server, bucket):
     plain = Request("GET", "bucketInfo", bucket=bucket).bytes(server.port)
     assert is_info(exchange(server, plain.replace(b"raw-socket/1", b"raw-socket/2")), bucket)
     signed = Request("GET", "bucketInfo", bucket=bucket, headers=[("x-oss-note", "one")]).bytes(server.port)
-    refused(exchange(server, signed.replace(b"x-oss-note: one", b"x-oss-note: two")), "SignatureDoesNotMatch", status=403)
+    refused(
+        exchange(server, signed.replace(b"x-oss-note: one", b"x-oss-note: two")), "SignatureDoesNotMatch", status=403
+    )
 
 
 @pytest.mark.parametrize("count", [200, 2000])
@@ -399,7 +448,15 @@ def test_huge_header_is_refused(server, bucket):
 
 
 def test_bytes_that_are_not_http(server):
-    for junk in (b"\x16\x03\x01\x02\x00\x01\x00", b"\r\n\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \x7f\r\n\r\n", b"\x00" * 1000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+    for junk in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"\r\n\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: \x7f\r\n\r\n",
+        b"\x00" * 1000,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ):
         with Connection(server.port, timeout=5) as connection:
             connection.send(junk)
             connection.socket.shutdown(1)
@@ -411,7 +468,11 @@ def test_bytes_that_are_not_http(server):
 
 
 def test_head_has_no_body(server, bucket):
-    for request in (Request("HEAD", "bucketInfo", bucket=bucket), Request("HEAD", "", signed=False), Request("HEAD", "bucketInfo", bucket="sdk-suite-none")):
+    for request in (
+        Request("HEAD", "bucketInfo", bucket=bucket),
+        Request("HEAD", "", signed=False),
+        Request("HEAD", "bucketInfo", bucket="sdk-suite-none"),
+    ):
         with Connection(server.port) as connection:
             connection.send(request.bytes(server.port))
             answer = connection.receive(head_only=True)
@@ -436,7 +497,14 @@ def presigned(server, bucket, query="bucketInfo", method="GET", body=b"", key=No
 def test_presigned(server, bucket, index):
     assert is_info(presigned(server, bucket), bucket)
     assert is_info(presigned(server, bucket, expires="604800"), bucket)
-    answer = presigned(server, bucket, "getVectorIndex", "POST", json.dumps({"indexName": index}).encode(), headers=[("Content-Type", "application/json")])
+    answer = presigned(
+        server,
+        bucket,
+        "getVectorIndex",
+        "POST",
+        json.dumps({"indexName": index}).encode(),
+        headers=[("Content-Type", "application/json")],
+    )
     assert answer.json()["index"]["indexName"] == index
 
 
@@ -463,7 +531,12 @@ def test_presigned_expired(server, bucket):
 
 def test_presigned_in_the_future(server, bucket):
     assert is_info(presigned(server, bucket, stamp=oss4.timestamp(time.time() + 300)), bucket)
-    refused(presigned(server, bucket, stamp=oss4.timestamp(time.time() + 3600)), "AccessDenied", "RequestTimeTooSkewed", status=403)
+    refused(
+        presigned(server, bucket, stamp=oss4.timestamp(time.time() + 3600)),
+        "AccessDenied",
+        "RequestTimeTooSkewed",
+        status=403,
+    )
 
 
 @pytest.mark.parametrize("expires", ["0", "604801", "-1", "x", ""])
@@ -495,7 +568,9 @@ def test_repeated_signature_parameters(server, bucket):
 
 def test_error_masks_the_security_token(server, bucket):
     token = "CAIS-secret-token-value"
-    request = Request("GET", "bucketInfo", bucket=bucket, key=oss4.Key(secret="wrong"), headers=[("x-oss-security-token", token)])
+    request = Request(
+        "GET", "bucketInfo", bucket=bucket, key=oss4.Key(secret="wrong"), headers=[("x-oss-security-token", token)]
+    )
     answer = exchange(server, request.bytes(server.port))
     assert answer.status == 403
     assert token.encode() not in answer.body
@@ -543,7 +618,9 @@ def test_pipelined_requests_are_answered_in_order(server, bucket, index):
             data += Request("GET", "bucketInfo", bucket=bucket).bytes(server.port)
             wanted.append("BucketInfo")
         elif i % 3 == 1:
-            data += Request("POST", "getVectorIndex", json.dumps({"indexName": index}).encode(), bucket).bytes(server.port)
+            data += Request("POST", "getVectorIndex", json.dumps({"indexName": index}).encode(), bucket).bytes(
+                server.port
+            )
             wanted.append("index")
         else:
             data += Request("GET", "bucketInfo", bucket="sdk-suite-none").bytes(server.port)
@@ -556,7 +633,9 @@ def test_pipelined_requests_are_answered_in_order(server, bucket, index):
 
 def test_connection_close_is_honoured(server, bucket):
     with Connection(server.port) as connection:
-        connection.send(Request("GET", "bucketInfo", bucket=bucket, headers=[("Connection", "close")]).bytes(server.port))
+        connection.send(
+            Request("GET", "bucketInfo", bucket=bucket, headers=[("Connection", "close")]).bytes(server.port)
+        )
         assert is_info(connection.receive(), bucket)
         assert connection.ended()
 
@@ -610,11 +689,41 @@ def test_own_signer_reproduces_the_published_vectors():
     json_headers = [("Content-Type", "application/json"), ("Content-MD5", md5(b'{"indexName": "idx1"}')), *common]
     empty = [("Content-MD5", md5(b"")), *common]
     for method, bucket, query, headers, additional, expected in (
-        ("POST", "my-vec-bucket", "getVectorIndex=", json_headers, (), "2be92b2fe57e0d597b062eb68606d231ce49daa886f0d35521ecd25d1e5ac7f5"),
-        ("GET", None, "max-keys=10&prefix=my-%2Fp", [("Content-Type", "application/octet-stream"), *empty], (), "8291c6eb8ccea4bb4ca02bc8e057b1133161347a9b92e8ebaeb93a99961ae7bc"),
-        ("GET", "my-vec-bucket", "policy=", empty, (), "df51c86b9f0af26bd18cab4b33ba13cd1b701fc6afff2d631bc41c1062a9a786"),
-        ("POST", "my-vec-bucket", "getVectorIndex", [*json_headers, ("Host", host), ("User-Agent", "probe/1.0")], ("host", "user-agent"), "d309bf31a8b28e49bfca06f27b53eaac1b49a0a9c6be024ff7a56f8219290fc8"),
+        (
+            "POST",
+            "my-vec-bucket",
+            "getVectorIndex=",
+            json_headers,
+            (),
+            "2be92b2fe57e0d597b062eb68606d231ce49daa886f0d35521ecd25d1e5ac7f5",
+        ),
+        (
+            "GET",
+            None,
+            "max-keys=10&prefix=my-%2Fp",
+            [("Content-Type", "application/octet-stream"), *empty],
+            (),
+            "8291c6eb8ccea4bb4ca02bc8e057b1133161347a9b92e8ebaeb93a99961ae7bc",
+        ),
+        (
+            "GET",
+            "my-vec-bucket",
+            "policy=",
+            empty,
+            (),
+            "df51c86b9f0af26bd18cab4b33ba13cd1b701fc6afff2d631bc41c1062a9a786",
+        ),
+        (
+            "POST",
+            "my-vec-bucket",
+            "getVectorIndex",
+            [*json_headers, ("Host", host), ("User-Agent", "probe/1.0")],
+            ("host", "user-agent"),
+            "d309bf31a8b28e49bfca06f27b53eaac1b49a0a9c6be024ff7a56f8219290fc8",
+        ),
     ):
-        assert oss4.authorization(key, method, bucket, query, headers, stamp, additional).endswith(f"Signature={expected}")
+        assert oss4.authorization(key, method, bucket, query, headers, stamp, additional).endswith(
+            f"Signature={expected}"
+        )
     query = oss4.presigned_query(key, "GET", "my-vec-bucket", "bucketInfo", stamp=stamp)
     assert query.endswith("&x-oss-signature=9e373332681fe31e03e905510f23fcfaea4aaebbaefae055f6b3a8baf2f5954e")

@@ -4,7 +4,6 @@ import random
 
 import alibabacloud_oss_v2.vectors as oss_vectors
 import pytest
-
 from harness import sdk
 from harness.numbers import bits
 from test_bucket import check_result
@@ -99,12 +98,12 @@ def test_every_dimension(make_index, put, get, dimension):
     rng = random.Random(dimension)
     rows = [(f"k{i}", [rng.uniform(-1, 1) for _ in range(dimension)], None) for i in range(3)]
     put(index, rows)
-    for vector, (_, values, _) in zip(get(index, ["k0", "k1", "k2"], data=True), rows):
+    for vector, (_, values, _) in zip(get(index, ["k0", "k1", "k2"], data=True), rows, strict=True):
         assert bits(vector["data"]["float32"]) == bits(values)
 
 
 METADATA = {
-    "text": "snow ☃ 雪 \U0001f600 \"quoted\" \\ \n\t\u0001",
+    "text": 'snow ☃ 雪 \U0001f600 "quoted" \\ \n\t\u0001',
     "list": ["a", "b", ""],
     "integer": 9007199254740993,
     "negative": -42,
@@ -252,7 +251,9 @@ def test_list_returns_only_what_is_asked_for(index, hundred, listed):
             for page in listed(index, return_data=data, return_metadata=metadata):
                 for vector in page.vectors:
                     values, expected = by_key[vector["key"]]
-                    assert set(vector) == {"key"} | ({"data"} if data else set()) | ({"metadata"} if metadata else set())
+                    assert set(vector) == {"key"} | ({"data"} if data else set()) | (
+                        {"metadata"} if metadata else set()
+                    )
                     assert not data or vector["data"] == {"float32": [float(v) for v in values]}
                     assert not metadata or vector["metadata"] == expected
 
@@ -344,7 +345,9 @@ def test_token_is_bound_to_segment_and_index(client, bucket, index, make_index, 
         {"index_name": index},
         {"index_name": other, "segment_count": 2, "segment_index": 0},
     ):
-        refused(lambda: client.list_vectors(models.ListVectorsRequest(bucket=bucket, next_token=page.next_token, **fields)))
+        refused(
+            lambda: client.list_vectors(models.ListVectorsRequest(bucket=bucket, next_token=page.next_token, **fields))
+        )
 
 
 # --- delete ---

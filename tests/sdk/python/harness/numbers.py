@@ -15,12 +15,12 @@ def bits(values) -> bytes:
 
 
 def euclidean(a, b) -> float:
-    return math.sqrt(sum((f32(x) - f32(y)) ** 2 for x, y in zip(a, b)))
+    return math.sqrt(sum((f32(x) - f32(y)) ** 2 for x, y in zip(a, b, strict=True)))
 
 
 def cosine(a, b) -> float:
     a, b = [f32(x) for x in a], [f32(y) for y in b]
-    return 1.0 - sum(x * y for x, y in zip(a, b)) / (math.hypot(*a) * math.hypot(*b))
+    return 1.0 - sum(x * y for x, y in zip(a, b, strict=True)) / (math.hypot(*a) * math.hypot(*b))
 
 
 def _kind(value):

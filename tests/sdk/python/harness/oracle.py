@@ -61,10 +61,14 @@ class Writer:
         delete = rng.random() < 0.3
         self.pending = {key: GONE if delete else self.version for key in keys}
         if delete:
-            answer = client.post("deleteVectors", {"indexName": self.index, "keys": keys}, bucket, connection=connection)
+            answer = client.post(
+                "deleteVectors", {"indexName": self.index, "keys": keys}, bucket, connection=connection
+            )
         else:
             rows = [row(key, self.version) for key in keys]
-            answer = client.post("putVectors", {"indexName": self.index, "vectors": rows}, bucket, connection=connection)
+            answer = client.post(
+                "putVectors", {"indexName": self.index, "vectors": rows}, bucket, connection=connection
+            )
         if answer.status != (204 if delete else 200):
             self.failure = f"{answer.status} {answer.body[:300]}"
             return False
@@ -77,11 +81,17 @@ class Writer:
         """Compares the index's content (key -> version) with what is known and adopts the outcome of the pending batch."""
         seen = {key: stored.get(key, GONE) for key in self.keys()}
         expected = {key: self.acknowledged.get(key, GONE) for key in self.keys()}
-        wrong = {key: (expected[key], seen[key]) for key in self.keys() if key not in self.pending and seen[key] != expected[key]}
+        wrong = {
+            key: (expected[key], seen[key])
+            for key in self.keys()
+            if key not in self.pending and seen[key] != expected[key]
+        }
         assert not wrong, f"{self.name}: acknowledged -> found {wrong}"
         outcome = {key: seen[key] for key in self.pending}
         before = {key: expected[key] for key in self.pending}
-        assert outcome in (before, self.pending), f"{self.name}: half a batch: {outcome}, was {before}, sent {self.pending}"
+        assert outcome in (before, self.pending), (
+            f"{self.name}: half a batch: {outcome}, was {before}, sent {self.pending}"
+        )
         self.acknowledged |= outcome
         self.pending = {}
 

@@ -1,8 +1,8 @@
 """OSS4-HMAC-SHA256 for vector buckets, written from the protocol description and not from any SDK.
 
-    CanonicalRequest = method LF uri LF query LF headers LF additional LF payload
-    uri              = /acs%3Aossvector%3A{region}%3A{account}%3A{bucket}/   or, without a bucket, ...{region}%3A%3A/
-    StringToSign     = OSS4-HMAC-SHA256 LF timestamp LF scope LF hex(sha256(CanonicalRequest))
+CanonicalRequest = method LF uri LF query LF headers LF additional LF payload
+uri              = /acs%3Aossvector%3A{region}%3A{account}%3A{bucket}/   or, without a bucket, ...{region}%3A%3A/
+StringToSign     = OSS4-HMAC-SHA256 LF timestamp LF scope LF hex(sha256(CanonicalRequest))
 """
 
 import hashlib
@@ -57,7 +57,9 @@ def canonical_request(key, method, bucket, query, headers, additional) -> str:
             signed[low] = f"{signed[low]},{value.strip()}" if low in signed else value.strip()
     payload = next((v for n, v in headers if n.lower() == "x-oss-content-sha256"), UNSIGNED)
     lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-    return "\n".join([method, canonical_uri(key, bucket), canonical_query(query), lines, ";".join(sorted(additional)), payload])
+    return "\n".join(
+        [method, canonical_uri(key, bucket), canonical_query(query), lines, ";".join(sorted(additional)), payload]
+    )
 
 
 def signature(key: Key, stamp: str, date: str, request: str) -> str:
@@ -81,7 +83,9 @@ def authorization(key, method, bucket, query, headers, stamp, additional=(), dat
     )
 
 
-def presigned_query(key, method, bucket, query, headers=(), stamp=None, expires="600", additional=(), token=None, drop=(), day=None) -> str:
+def presigned_query(
+    key, method, bucket, query, headers=(), stamp=None, expires="600", additional=(), token=None, drop=(), day=None
+) -> str:
     """`query` plus the signature parameters. For the error cases: `drop` leaves parameters out, `day` is another scope day."""
     stamp = stamp or timestamp()
     day = day or stamp[:8]

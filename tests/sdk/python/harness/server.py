@@ -132,6 +132,14 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
+    def log_when(self, word: str, seconds: float = 10) -> str:
+        """The log once it holds this word."""
+        deadline = time.monotonic() + seconds
+        while word not in self.log():
+            assert time.monotonic() < deadline, f"never logged {word}: {self.log()[-2000:]}"
+            time.sleep(0.01)
+        return self.log()
+
     def panics(self) -> list[str]:
         """Log lines that speak of a panic."""
         return [line for line in self.log().splitlines() if re.search(r"panicked at|\bpanic\b", line)]
@@ -153,16 +161,20 @@ class Server:
     def settings(self) -> dict:
         """The environment of the process."""
         inherited = {k: v for k, v in os.environ.items() if not k.upper().startswith(("VECTORBUCKET_", "HTTP_PROXY"))}
-        settled = inherited | {
-            "VECTORBUCKET_LISTEN": f"127.0.0.1:{self.port}",
-            "VECTORBUCKET_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
-            "VECTORBUCKET_STORE": str(self.data),
-            "VECTORBUCKET_REGION": suite.REGION,
-            "VECTORBUCKET_ACCOUNT_ID": suite.ACCOUNT,
-            "VECTORBUCKET_ROOT_ACCESS_KEY_ID": suite.ACCESS_KEY_ID,
-            "VECTORBUCKET_ROOT_ACCESS_KEY_SECRET": suite.ACCESS_KEY_SECRET,
-            "RUST_BACKTRACE": "1",
-        } | self.environment
+        settled = (
+            inherited
+            | {
+                "VECTORBUCKET_LISTEN": f"127.0.0.1:{self.port}",
+                "VECTORBUCKET_ADMIN_LISTEN": f"127.0.0.1:{self.admin_port}",
+                "VECTORBUCKET_STORE": str(self.data),
+                "VECTORBUCKET_REGION": suite.REGION,
+                "VECTORBUCKET_ACCOUNT_ID": suite.ACCOUNT,
+                "VECTORBUCKET_ROOT_ACCESS_KEY_ID": suite.ACCESS_KEY_ID,
+                "VECTORBUCKET_ROOT_ACCESS_KEY_SECRET": suite.ACCESS_KEY_SECRET,
+                "RUST_BACKTRACE": "1",
+            }
+            | self.environment
+        )
         return {name: value for name, value in settled.items() if value is not None}
 
     def _confine(self):
