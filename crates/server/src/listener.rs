@@ -175,9 +175,29 @@ impl AsyncRead for StallGuard {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if poll.is_ready() && buffer.remaining() > 0 {
+            acknowledge_now(&this.stream);
+        }
+        poll
     }
 }
+
+/// Tells the client at once that its bytes arrived, instead of up to 40 ms later.
+///
+/// A client that writes head and body apart without `TCP_NODELAY` (urllib3 does behind a proxy
+/// setting, which is how the Python SDK reaches a server without DNS) holds the body back until the
+/// head is acknowledged; the kernel delays that in the hope of an answer to carry it. A read that
+/// did not fill its buffer has drained the socket, so this is when somebody may be waiting. Linux
+/// forgets the setting, so it is made anew each time; it is advice, and a failure changes nothing.
+#[cfg(target_os = "linux")]
+fn acknowledge_now(stream: &TcpStream) {
+    let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn acknowledge_now(_: &TcpStream) {}
 
 impl AsyncWrite for StallGuard {
     fn poll_write(
