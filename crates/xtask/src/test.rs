@@ -38,7 +38,8 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
     tidy::run()?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     process::run(process::command("cargo", &clippy))?;
-    let mut docs = process::command("cargo", &["doc", "--workspace", "--no-deps", "--locked"]);
+    let document = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    let mut docs = process::command("cargo", &document);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     process::run(docs)?;
     install_tracer()?;
