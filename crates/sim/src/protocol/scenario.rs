@@ -113,28 +113,30 @@ pub fn quick() -> Vec<Scenario> {
     ]
 }
 
-/// Worlds that take minutes; the first one has everything that the protocol is to stand at once.
+/// Worlds that take minutes and gigabytes.
 pub fn full() -> Vec<Scenario> {
-    let quiet = Scenario::QUIET;
-    let three = || Scenario { batches: vec![3, 3], flushes: 2, collections: 1, ..quiet.clone() };
-    let two = || Scenario { batches: vec![2, 2], flushes: 2, collections: 1, ..quiet.clone() };
+    let world = |batches: u8, name| Scenario {
+        name,
+        batches: vec![batches, batches],
+        flushes: 2,
+        collections: 1,
+        ..Scenario::QUIET
+    };
     vec![
         Scenario {
-            name: "2 writers x 3 batches, 2 folds, 1 collection, 1 lost request or reply",
             faults: 1,
-            ..three()
+            ..world(3, "2 writers x 3 batches, 2 folds, 1 collection, any stall, 1 fault")
         },
         Scenario {
-            name: "2 writers x 3 batches, 2 folds, 1 collection, 1 strong read",
             reads: 1,
-            ..three()
+            ..world(3, "2 writers x 3 batches, 2 folds, 1 collection, interrupted strong read")
         },
         Scenario {
-            name: "2 writers x 2 batches, 2 folds, 1 collection, 1 strong read, 1 lost",
             faults: 1,
             reads: 1,
-            ..two()
+            ..world(2, "2 x 2 batches, 2 folds, 1 collection, interrupted strong read, 1 fault")
         },
+        Scenario { faults: 2, ..world(2, "2 x 2 batches, 2 folds, 1 collection, 2 faults") },
     ]
 }
 
