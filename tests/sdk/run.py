@@ -170,7 +170,7 @@ def java_suite(_options) -> Count:
     need("mvn", ["java", "-version"], r'version "(\d+)', JAVA_MIN, "Java (a JDK) with Maven")
     if shutil.which("javac") is None:
         raise Missing(f"install a JDK, {dotted(JAVA_MIN)} or newer, with Maven")
-    maven = ["mvn", "--batch-mode", "--quiet", "--no-transfer-progress"]
+    maven = ["mvn", "--batch-mode", "--quiet", "--no-transfer-progress", "-Dstyle.color=never"]
     reports = HERE / "java/target/surefire-reports"
     shutil.rmtree(reports, ignore_errors=True)
     # Everything is in the local repository after the first run; asking the network again costs seconds and can fail.
