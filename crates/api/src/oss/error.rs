@@ -13,6 +13,9 @@ use std::fmt;
 
 use crate::oss::json::write_string;
 
+/// The longest name of a place in the body that goes into a text.
+const PLACE_BYTES_MAX: usize = 64;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident $status:literal,)*) => {
         /// The symbolic error code of an answer; decides the HTTP status.
@@ -249,6 +252,25 @@ impl Error {
         self
     }
 
+    /// Says which part of the body is meant, unless the text names it already or the name is long.
+    #[must_use]
+    pub(super) fn within(mut self, place: &str) -> Self {
+        if place.len() <= PLACE_BYTES_MAX && !self.message.contains(place) {
+            self.message = format!("{place}: {}", self.message).into();
+        }
+        self
+    }
+
+    /// Says at which byte of the body the JSON ends to be what is expected; of no other fault.
+    #[must_use]
+    pub(super) fn near(mut self, byte: usize) -> Self {
+        if self.code() == Code::MalformedJson {
+            let text = self.message.trim_end_matches('.');
+            self.message = format!("{text} (near byte {byte}).").into();
+        }
+        self
+    }
+
     /// The situation.
     pub const fn fault(&self) -> Fault {
         self.fault
@@ -351,6 +373,19 @@ mod tests {
             assert_eq!(repeated, passing, "{code:?}");
             assert_ne!(code.as_str(), "BadRequest");
         }
+    }
+
+    #[test]
+    fn texts_say_where() {
+        let text = |error: Error| error.message().to_owned();
+        let shape = || Error::new(Fault::JsonShape);
+        assert_eq!(
+            text(shape().within("vectors[7]").within("vectors").near(12)),
+            "vectors[7]: The body is not JSON of the expected shape (near byte 12)."
+        );
+        assert_eq!(text(shape().within(&"x".repeat(65))), Fault::JsonShape.message());
+        let top_k = Error::new(Fault::TopK).within("topK").near(3);
+        assert_eq!(text(top_k), Fault::TopK.message());
     }
 
     #[test]

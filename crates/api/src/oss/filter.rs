@@ -89,7 +89,7 @@ impl Filter {
                 parts.iter().try_for_each(|part| part.check_keys(non_filterable))
             }
             Filter::Test { key, .. } if non_filterable.contains(key) => {
-                Err(Error::new(Fault::FilterKey))
+                Err(Error::new(Fault::FilterKey).within(key))
             }
             Filter::Test { .. } => Ok(()),
         }
@@ -186,6 +186,12 @@ fn invalid(text: &'static str) -> Error {
     Error::with_message(Fault::Filter, text)
 }
 
+fn unknown_operator(name: &str) -> Error {
+    let text = "Unknown filter operator; there are $and, $or, $eq, $ne, $gt, $gte, $lt, $lte, $in, \
+                $nin and $exists.";
+    invalid(text).within(name)
+}
+
 struct Parser<'l> {
     limits: &'l Limits,
     /// Conditions so far.
@@ -205,7 +211,7 @@ impl Parser<'_> {
                 "$and" => parts.push(Filter::And(self.filters(reader, depth)?)),
                 "$or" => parts.push(Filter::Or(self.filters(reader, depth)?)),
                 "" => return Err(invalid("A filter key is empty.")),
-                name if name.starts_with('$') => return Err(invalid("Unknown filter operator.")),
+                name if name.starts_with('$') => return Err(unknown_operator(name)),
                 name => self.tests(reader, name, &mut parts)?,
             }
         }
@@ -276,7 +282,7 @@ impl Parser<'_> {
             "$nin" => Test::NotIn(self.scalars(reader)?),
             "$exists" if reader.peek()? == Kind::Bool => Test::Exists(reader.boolean()?),
             "$exists" => return Err(invalid("$exists takes a boolean.")),
-            _ => return Err(invalid("Unknown filter operator.")),
+            other => return Err(unknown_operator(other)),
         })
     }
 

@@ -24,6 +24,8 @@ use crate::oss::{AccountId, Error, Fault};
 #[derive(Clone, Debug)]
 pub struct Domains {
     bases: Vec<Box<str>>,
+    /// The first one given, for the answer to those that use another.
+    preferred: Option<Box<str>>,
     any: bool,
 }
 
@@ -33,8 +35,9 @@ impl Domains {
         let clean =
             |base: S| without_port(base.as_ref()).trim_end_matches('.').to_ascii_lowercase();
         let mut bases: Vec<Box<str>> = bases.into_iter().map(|b| clean(b).into()).collect();
+        let preferred = bases.first().cloned();
         bases.sort_by_key(|base| std::cmp::Reverse(base.len()));
-        Self { bases, any: false }
+        Self { bases, preferred, any: false }
     }
 
     /// The documented domains of a region, public and internal, and `localhost`.
@@ -189,7 +192,20 @@ fn host_label<'h>(host: &'h str, domains: &Domains) -> Result<Option<(&'h str, A
             let first = name.split('.').next().unwrap_or(name);
             Ok(split_label(first).filter(|(_, account)| account.as_str().len() == 16))
         }
-        None => Err(Error::new(Fault::WrongEndpoint)),
+        None => Err(wrong_endpoint(name, domains)),
+    }
+}
+
+/// Names an endpoint that would do, and the bucket if the host has the form of one.
+fn wrong_endpoint(name: &str, domains: &Domains) -> Error {
+    let first = name.split('.').next().unwrap_or(name);
+    let mut error = Error::new(Fault::WrongEndpoint);
+    if let Some((bucket, _)) = split_label(first) {
+        error = error.field("Bucket", bucket);
+    }
+    match &domains.preferred {
+        Some(endpoint) => error.field("Endpoint", &**endpoint),
+        None => error,
     }
 }
 
@@ -291,6 +307,21 @@ mod tests {
         headers.append(header::HOST, HeaderValue::from_static("localhost"));
         headers.append(header::HOST, HeaderValue::from_static("localhost"));
         assert_eq!(fault(&headers), Fault::HostRepeated);
+    }
+
+    #[test]
+    fn a_wrong_endpoint_is_told_the_right_one() {
+        let fields = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+            let error = Target::parse(&"/".parse().unwrap(), &headers, &domains()).unwrap_err();
+            assert_eq!(error.fault(), Fault::WrongEndpoint);
+            error.fields().to_vec()
+        };
+        let endpoint = ("Endpoint", "cn-hangzhou.oss-vectors.aliyuncs.com".to_owned());
+        let bucket = ("Bucket", "my-vec".to_owned());
+        assert_eq!(fields(&format!("my-vec-{ID}.cn-x.example")), [bucket, endpoint.clone()]);
+        assert_eq!(fields("example.org"), [endpoint]);
     }
 
     #[test]

@@ -50,7 +50,10 @@ pub(crate) fn scalar(reader: &mut Reader<'_>, fault: Fault) -> Result<Scalar, Er
         Kind::String => Ok(Scalar::String(reader.string()?.into())),
         Kind::Bool => Ok(Scalar::Bool(reader.boolean()?)),
         Kind::Number => number(reader.number()?).ok_or(Error::new(fault)),
-        Kind::Null | Kind::Array | Kind::Object => Err(Error::new(fault)),
+        Kind::Null | Kind::Array | Kind::Object => {
+            let text = "null, an array or an object stands where a string, a number or a boolean is expected.";
+            Err(Error::with_message(fault, text))
+        }
     }
 }
 
@@ -86,10 +89,16 @@ pub(crate) fn metadata<'a>(
             continue;
         }
         if attributes.len() == limits.filterable_keys_max {
-            return Err(Error::new(Fault::MetadataKeys));
+            let text = format!(
+                "A vector may have {} filterable metadata keys; declare others in \
+                 nonFilterableMetadataKeys of the index.",
+                limits.filterable_keys_max
+            );
+            return Err(Error::with_message(Fault::MetadataKeys, text));
         }
         let before = reader.mark();
-        let value = attribute_value(reader, limits)?;
+        let value = attribute_value(reader, limits)
+            .map_err(|error| error.within(&format!("metadata.{name}")))?;
         filterable_bytes += string_len(&name) + 1 + reader.since(before).1 + 1;
         attributes.push(Attribute { key: name.into(), value });
     }
@@ -97,7 +106,15 @@ pub(crate) fn metadata<'a>(
     let too_large = compact > limits.metadata_bytes_max
         || raw.len() > limits.metadata_bytes_max * SPELLING_FACTOR
         || filterable_bytes.max(2) > limits.filterable_bytes_max;
-    if too_large { Err(Error::new(Fault::MetadataTooLarge)) } else { Ok((raw, attributes)) }
+    if too_large { Err(metadata_too_large(limits)) } else { Ok((raw, attributes)) }
+}
+
+fn metadata_too_large(limits: &Limits) -> Error {
+    let text = format!(
+        "The metadata of a vector may have {} bytes, {} of them filterable.",
+        limits.metadata_bytes_max, limits.filterable_bytes_max
+    );
+    Error::with_message(Fault::MetadataTooLarge, text)
 }
 
 fn attribute_value(reader: &mut Reader<'_>, limits: &Limits) -> Result<Value, Error> {
@@ -109,7 +126,7 @@ fn attribute_value(reader: &mut Reader<'_>, limits: &Limits) -> Result<Value, Er
     while items.next(reader)? {
         // An item takes two bytes at least; refusing here keeps hostile arrays small in memory.
         if values.len() * 2 > limits.filterable_bytes_max {
-            return Err(Error::new(Fault::MetadataTooLarge));
+            return Err(metadata_too_large(limits));
         }
         values.push(scalar(reader, Fault::Metadata)?);
     }

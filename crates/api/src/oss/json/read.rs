@@ -70,6 +70,11 @@ impl<'a> Reader<'a> {
         Ok(Self { text, at: 0, depth: 0, slack: 0 })
     }
 
+    /// The byte the cursor stands at, or behind the last one; after an error, near the fault.
+    pub(crate) fn position(&self) -> usize {
+        self.at.min(self.text.len())
+    }
+
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

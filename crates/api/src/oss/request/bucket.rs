@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use crate::oss::json::Reader;
 use crate::oss::query::decode;
-use crate::oss::request::fields::{optional, text};
+use crate::oss::request::fields::{optional, text, whole};
 use crate::oss::{Error, Fault, Limits, Query};
 
 const TAG_KEY_CHARS_MAX: usize = 64;
@@ -135,14 +135,16 @@ pub struct PutBucketTags {
 impl PutBucketTags {
     /// Reads the body. Errors: `MalformedJson`, [`Fault::TagInvalid`].
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
-        let tags = within(&mut reader, "Tagging", |reader| {
-            within(reader, "TagSet", |reader| {
-                within(reader, "Tag", |reader| tag_array(reader, limits))
+        let tags = whole(body, |reader| {
+            within(reader, "Tagging", |reader| {
+                within(reader, "TagSet", |reader| {
+                    within(reader, "Tag", |reader| tag_array(reader, limits))
+                })
             })
         })?;
-        reader.end()?;
-        let tags = tags.flatten().flatten().ok_or(Error::new(Fault::JsonShape))?;
+        let missing = "The body must have the form {\"Tagging\":{\"TagSet\":{\"Tag\":[...]}}}.";
+        let missing = || Error::with_message(Fault::JsonShape, missing);
+        let tags = tags.flatten().flatten().ok_or_else(missing)?;
         check_tags(&tags, limits)?;
         Ok(Self { tags })
     }
@@ -158,7 +160,9 @@ pub(super) fn within<'a, T>(
     let mut members = reader.members()?;
     while let Some(name) = members.next(reader)? {
         match name == wanted {
-            true => found = optional(reader, &mut take)?,
+            true => {
+                found = optional(reader, &mut take).map_err(|error| error.within(wanted))?;
+            }
             false => reader.skip()?,
         }
     }
@@ -217,12 +221,14 @@ pub struct PutBucketResourceGroup {
 impl PutBucketResourceGroup {
     /// Reads the body. Errors: `MalformedJson`, [`Fault::ResourceGroupInvalid`].
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
-        let id = within(&mut reader, "BucketResourceGroupConfiguration", |reader| {
-            within(reader, "ResourceGroupId", |reader| Ok(reader.string()?))
+        let id = whole(body, |reader| {
+            within(reader, "BucketResourceGroupConfiguration", |reader| {
+                within(reader, "ResourceGroupId", |reader| Ok(reader.string()?))
+            })
         })?;
-        reader.end()?;
-        let id = id.ok_or(Error::new(Fault::JsonShape))?.filter(|id| !id.is_empty());
+        let missing = "The body must have the root member BucketResourceGroupConfiguration.";
+        let id = id.ok_or_else(|| Error::with_message(Fault::JsonShape, missing))?;
+        let id = id.filter(|id| !id.is_empty());
         Ok(Self { id: id.map(|id| group_id(&id)).transpose()? })
     }
 }

@@ -13,6 +13,40 @@ pub(super) fn optional<'a, T, E: Into<Error>>(
     if reader.null()? { Ok(None) } else { take(reader).map(Some).map_err(Into::into) }
 }
 
+/// Reads a body that is one object: `take` gets the name of each member and takes its value.
+///
+/// The texts of errors name the member, those of malformed JSON also the byte.
+pub(super) fn object<'a>(
+    body: &'a [u8],
+    mut take: impl FnMut(&str, &mut Reader<'a>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    whole(body, |reader| {
+        let mut members = reader.members()?;
+        while let Some(name) = members.next(reader)? {
+            take(&name, reader).map_err(|error| error.within(&name))?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads a body that is one value.
+pub(super) fn whole<'a, T>(
+    body: &'a [u8],
+    take: impl FnOnce(&mut Reader<'a>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    if body.is_empty() {
+        let text = "The body is empty; a JSON object is expected.";
+        return Err(Error::with_message(Fault::JsonMalformed, text));
+    }
+    let mut reader = Reader::new(body).map_err(|fault| {
+        let valid = std::str::from_utf8(body).map_or_else(|e| e.valid_up_to(), str::len);
+        Error::new(fault).near(valid)
+    })?;
+    let taken = take(&mut reader).map_err(|error| error.near(reader.position()))?;
+    reader.end().map_err(|fault| Error::new(fault).near(reader.position()))?;
+    Ok(taken)
+}
+
 /// A string member.
 pub(super) fn text<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, Error> {
     optional(reader, Reader::string)

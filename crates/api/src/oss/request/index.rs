@@ -2,7 +2,9 @@
 
 use crate::oss::json::Reader;
 use crate::oss::names::is_non_filterable_key;
-use crate::oss::request::fields::{integer, max_results, optional, required_index, text, token};
+use crate::oss::request::fields::{
+    integer, max_results, object, optional, required_index, text, token,
+};
 use crate::oss::{Error, Fault, IndexName, Limits, Metric};
 
 const DIMENSION_DEFAULT: u32 = 512;
@@ -23,23 +25,21 @@ pub struct PutVectorIndex {
 impl PutVectorIndex {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let (mut index, mut data_type, mut dimension, mut metric) = (None, None, None, None);
         let mut non_filterable = None;
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
-                "dataType" => data_type = text(&mut reader)?,
-                "dimension" => dimension = integer(&mut reader, Fault::IndexParameter)?,
-                "distanceMetric" => metric = text(&mut reader)?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
+                "dataType" => data_type = text(reader)?,
+                "dimension" => dimension = integer(reader, Fault::IndexParameter)?,
+                "distanceMetric" => metric = text(reader)?,
                 "metadata" => {
-                    non_filterable = optional(&mut reader, |reader| metadata(reader, limits))?;
+                    non_filterable = optional(reader, |reader| metadata(reader, limits))?;
                 }
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let index = required_index(index)?;
         if data_type.is_some_and(|data_type| data_type != "float32") {
             return Err(invalid("dataType must be float32."));
@@ -116,16 +116,14 @@ pub struct IndexOnly {
 impl IndexOnly {
     /// Reads the body. Errors: `MalformedJson`, [`Fault::IndexName`].
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let mut index = None;
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         Ok(Self { index: required_index(index)? })
     }
 }
@@ -146,18 +144,16 @@ impl ListVectorIndexes {
     /// [`Fault::NextToken`].
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
         let body = if body.is_empty() { b"{}" } else { body };
-        let mut reader = Reader::new(body)?;
         let (mut max, mut after, mut prefix) = (None, None, None);
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "maxResults" => max = integer(&mut reader, Fault::MaxResults)?,
-                "nextToken" => after = token(&mut reader, limits)?,
-                "prefix" => prefix = text(&mut reader)?.filter(|prefix| !prefix.is_empty()),
+        object(body, |name, reader| {
+            match name {
+                "maxResults" => max = integer(reader, Fault::MaxResults)?,
+                "nextToken" => after = token(reader, limits)?,
+                "prefix" => prefix = text(reader)?.filter(|prefix| !prefix.is_empty()),
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let max = max_results(max, limits.list_indexes_default, limits.list_indexes_max)?;
         Ok(Self { max, after, prefix: prefix.map(String::from) })
     }

@@ -2,7 +2,7 @@
 
 use crate::oss::json::Reader;
 use crate::oss::request::bucket::within;
-use crate::oss::request::fields::text;
+use crate::oss::request::fields::{text, whole};
 use crate::oss::{Error, Fault};
 
 const PREFIX_BYTES_MAX: usize = 255;
@@ -30,12 +30,12 @@ impl PutBucketLogging {
     /// Reads the body. Errors: `MalformedJson`, [`Fault::LoggingInvalid`],
     /// [`Fault::LoggingTarget`].
     pub fn decode(body: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
-        let status = within(&mut reader, "BucketLoggingStatus", |reader| {
-            within(reader, "LoggingEnabled", target)
+        let status = whole(body, |reader| {
+            within(reader, "BucketLoggingStatus", |reader| within(reader, "LoggingEnabled", target))
         })?;
-        reader.end()?;
-        let target = status.ok_or(Error::new(Fault::JsonShape))?.flatten();
+        let missing = "The body must have the root member BucketLoggingStatus.";
+        let missing = || Error::with_message(Fault::JsonShape, missing);
+        let target = status.ok_or_else(missing)?.flatten();
         Ok(Self { target })
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::oss::json::{Kind, Reader};
 use crate::oss::metadata::{Attribute, metadata};
 use crate::oss::request::IndexShape;
-use crate::oss::request::fields::{key, optional, required_index, text};
+use crate::oss::request::fields::{key, object, optional, required_index, text};
 use crate::oss::{Error, Fault, IndexName, Limits};
 
 /// Where the name of the index usually stands.
@@ -28,16 +28,16 @@ pub fn index_name(body: &[u8]) -> Result<IndexName, Error> {
 }
 
 fn find_index_name(body: &[u8]) -> Result<IndexName, Error> {
-    let mut reader = Reader::new(body)?;
-    let mut members = reader.members()?;
-    while let Some(name) = members.next(&mut reader)? {
-        if name == "indexName" {
-            return required_index(text(&mut reader)?);
+    let mut found = None;
+    // Any error ends the reading; that of a name which is found is no error.
+    let read = object(body, |name, reader| match name {
+        "indexName" => {
+            found = Some(required_index(text(reader)?));
+            Err(Error::new(Fault::IndexName))
         }
-        reader.skip()?;
-    }
-    reader.end()?;
-    Err(Error::new(Fault::IndexName))
+        _ => Ok(reader.skip()?),
+    });
+    found.unwrap_or_else(|| Err(read.err().unwrap_or(Error::new(Fault::IndexName))))
 }
 
 /// PutVectors: a checked batch. Row `i` is `keys[i]`, `values[i * dimension..][..dimension]`,
@@ -64,21 +64,18 @@ impl<'a> PutVectors<'a> {
     /// [`Fault::VectorZero`], [`Fault::Metadata`], [`Fault::MetadataKeys`],
     /// [`Fault::MetadataTooLarge`].
     pub fn decode(body: &'a [u8], shape: &IndexShape<'_>, limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let (mut index, mut rows) = (None, None);
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
                 "vectors" => {
-                    rows = optional(&mut reader, |reader| {
-                        Rows::read(reader, body.len(), shape, limits)
-                    })?;
+                    rows =
+                        optional(reader, |reader| Rows::read(reader, body.len(), shape, limits))?;
                 }
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let index = required_index(index)?;
         let rows = rows.filter(|rows| !rows.keys.is_empty()).ok_or_else(|| batch(limits))?;
         let Rows { keys, values, metadata, attributes } = rows;
@@ -89,6 +86,11 @@ impl<'a> PutVectors<'a> {
 fn batch(limits: &Limits) -> Error {
     let message = format!("vectors must have 1 to {} entries.", limits.put_max);
     Error::with_message(Fault::VectorBatch, message)
+}
+
+#[cold]
+fn at_row(error: Error, place: usize) -> Error {
+    error.within(&format!("vectors[{place}]"))
 }
 
 struct Rows<'a> {
@@ -119,10 +121,11 @@ impl<'a> Rows<'a> {
             if rows.keys.len() == limits.put_max {
                 return Err(batch(limits));
             }
-            let key = rows.read_row(reader, shape, limits)?;
+            let place = rows.keys.len();
+            let key = rows.read_row(reader, shape, limits).map_err(|error| at_row(error, place))?;
             rows.keys.push((&*key).into());
             if !seen.insert(key) {
-                return Err(Error::new(Fault::VectorKeyRepeated));
+                return Err(at_row(Error::new(Fault::VectorKeyRepeated), place));
             }
         }
         Ok(rows)

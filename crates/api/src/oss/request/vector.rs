@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::oss::json::Reader;
 use crate::oss::request::fields::{
-    flag, integer, key, max_results, optional, required_index, text, token,
+    flag, integer, key, max_results, object, optional, required_index, text, token,
 };
 use crate::oss::{Error, Fault, Filter, IndexName, Limits, Metric};
 
@@ -51,20 +51,18 @@ pub struct GetVectors {
 impl GetVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let (mut index, mut keys) = (None, None);
         let (mut return_data, mut return_metadata) = (false, false);
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
-                "keys" => keys = optional(&mut reader, |reader| get_keys(reader, limits))?,
-                "returnData" => return_data = flag(&mut reader)?,
-                "returnMetadata" => return_metadata = flag(&mut reader)?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
+                "keys" => keys = optional(reader, |reader| get_keys(reader, limits))?,
+                "returnData" => return_data = flag(reader)?,
+                "returnMetadata" => return_metadata = flag(reader)?,
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let index = required_index(index)?;
         let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| batch(limits.get_max))?;
         Ok(Self { index, keys, return_data, return_metadata })
@@ -111,25 +109,23 @@ pub struct ListVectors {
 impl ListVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let (mut index, mut max, mut page_token) = (None, None, None);
         let (mut return_data, mut return_metadata) = (false, false);
         let (mut segment_count, mut segment_index, mut filter) = (None, None, None);
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
-                "maxResults" => max = integer(&mut reader, Fault::MaxResults)?,
-                "nextToken" => page_token = token(&mut reader, limits)?,
-                "returnData" => return_data = flag(&mut reader)?,
-                "returnMetadata" => return_metadata = flag(&mut reader)?,
-                "segmentCount" => segment_count = integer(&mut reader, Fault::Segment)?,
-                "segmentIndex" => segment_index = integer(&mut reader, Fault::Segment)?,
-                "filter" => filter = optional(&mut reader, |reader| Filter::read(reader, limits))?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
+                "maxResults" => max = integer(reader, Fault::MaxResults)?,
+                "nextToken" => page_token = token(reader, limits)?,
+                "returnData" => return_data = flag(reader)?,
+                "returnMetadata" => return_metadata = flag(reader)?,
+                "segmentCount" => segment_count = integer(reader, Fault::Segment)?,
+                "segmentIndex" => segment_index = integer(reader, Fault::Segment)?,
+                "filter" => filter = optional(reader, |reader| Filter::read(reader, limits))?,
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let index = required_index(index)?;
         let max = max_results(max, limits.list_default, limits.list_max)?;
         let (segment_count, segment_index) = segment(segment_count, segment_index, limits)?;
@@ -177,17 +173,15 @@ pub struct DeleteVectors {
 impl DeleteVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let (mut index, mut keys) = (None, None);
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
-                "keys" => keys = optional(&mut reader, |reader| distinct_keys(reader, limits))?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
+                "keys" => keys = optional(reader, |reader| distinct_keys(reader, limits))?,
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let index = required_index(index)?;
         let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| batch(limits.delete_max))?;
         Ok(Self { index, keys })
@@ -233,24 +227,22 @@ pub struct QueryVectors {
 impl QueryVectors {
     /// Reads the body. Errors: `MalformedJson`, `VectorIndexParameterInvalid`.
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
-        let mut reader = Reader::new(body)?;
         let (mut index, mut vector, mut top_k, mut filter) = (None, None, None, None);
         let (mut return_distance, mut return_metadata) = (false, false);
-        let mut members = reader.members()?;
-        while let Some(name) = members.next(&mut reader)? {
-            match &*name {
-                "indexName" => index = text(&mut reader)?,
+        object(body, |name, reader| {
+            match name {
+                "indexName" => index = text(reader)?,
                 "queryVector" => {
-                    vector = optional(&mut reader, |reader| query_vector(reader, limits))?;
+                    vector = optional(reader, |reader| query_vector(reader, limits))?;
                 }
-                "topK" => top_k = integer(&mut reader, Fault::TopK)?,
-                "filter" => filter = optional(&mut reader, |reader| Filter::read(reader, limits))?,
-                "returnDistance" => return_distance = flag(&mut reader)?,
-                "returnMetadata" => return_metadata = flag(&mut reader)?,
+                "topK" => top_k = integer(reader, Fault::TopK)?,
+                "filter" => filter = optional(reader, |reader| Filter::read(reader, limits))?,
+                "returnDistance" => return_distance = flag(reader)?,
+                "returnMetadata" => return_metadata = flag(reader)?,
                 _ => reader.skip()?,
             }
-        }
-        reader.end()?;
+            Ok(())
+        })?;
         let index = required_index(index)?;
         let vector = vector.flatten().filter(|vector| !vector.is_empty());
         let vector = vector.ok_or(Error::new(Fault::VectorData))?;

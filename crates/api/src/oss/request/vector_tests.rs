@@ -338,3 +338,38 @@ proptest! {
         prop_assert_eq!(bits(&put(&body).unwrap().values), bits(&numbers));
     }
 }
+
+#[test]
+fn texts_say_which_row_and_member() {
+    let shape = IndexShape { dimension: 2, metric: Metric::Cosine, non_filterable: &[] };
+    let put = |rows: &str| {
+        let body = format!(r#"{{"indexName":"i","vectors":[{rows}]}}"#);
+        let limits = Limits::default();
+        PutVectors::decode(body.as_bytes(), &shape, &limits).unwrap_err().message().to_owned()
+    };
+    let good = r#"{"key":"a","data":{"float32":[1,2]}}"#;
+    let zero = r#"{"key":"b","data":{"float32":[0,0]}}"#;
+    let expected = format!("vectors[1]: {}", Fault::VectorZero.message());
+    assert_eq!(put(&format!("{good},{zero}")), expected);
+    let expected = format!("vectors[1]: {}", Fault::VectorKeyRepeated.message());
+    assert_eq!(put(&format!("{good},{good}")), expected);
+    let null = r#"{"key":"a","data":{"float32":[1,2]},"metadata":{"year":null}}"#;
+    assert!(put(null).starts_with("vectors[0]: metadata.year: null, "), "{}", put(null));
+    let text = r#"{"key":"a","data":{"float32":[1,"2"]}}"#;
+    let expected = "vectors[0]: The body is not JSON of the expected shape (near byte 60).";
+    assert_eq!(put(text), expected);
+
+    let query = |body: &str| {
+        QueryVectors::decode(body.as_bytes(), &Limits::default()).unwrap_err().message().to_owned()
+    };
+    assert_eq!(query(""), "The body is empty; a JSON object is expected.");
+    assert_eq!(
+        query(r#"{"topK":"5"}"#),
+        "topK: The body is not JSON of the expected shape (near byte 8)."
+    );
+    assert!(query(r#"{"filter":{"a":{"$foo":1}}}"#).contains("$foo: Unknown filter operator"));
+    assert_eq!(
+        index_name(b"{]").unwrap_err().message(),
+        "The body is not valid JSON (near byte 1)."
+    );
+}
