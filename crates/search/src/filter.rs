@@ -1,13 +1,17 @@
 //! Which records a request asks for.
 
+mod rows;
+
+pub use rows::RowFilter;
+
 use crate::attributes::{Attributes, Number, Scalar, Value};
 use std::cmp::Ordering;
 
 /// A condition on the attributes of a record.
 ///
-/// [`Filter::matches`] is its meaning; the columns of a segment answer the same question for all
-/// documents at once ([`crate::Segment::select`]). Both recurse as deep as the filter nests, so
-/// whoever parses filters bounds their depth.
+/// [`Filter::matches`] is its meaning; a [`RowFilter`] answers the same for many records one by one,
+/// and the columns of a segment for all documents at once ([`crate::Segment::select`]). All recurse
+/// as deep as the filter nests, so whoever parses filters bounds their depth.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
     /// Every record.

@@ -24,7 +24,7 @@ mod testing;
 
 pub use attributes::{Attributes, Number, Scalar, Value};
 pub use decode::Corrupt;
-pub use filter::{Filter, Test};
+pub use filter::{Filter, RowFilter, Test};
 pub use key_hash::key_hash;
 pub use scan::{
     Candidate, Docs, KeyOrder, ListRange, Mask, Place, PreparedQuery, Rows, TopK, row_norm,
