@@ -17,7 +17,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
-use vb_search::{Candidate, Corrupt, Filter, Mask, Place, PreparedQuery, Schema, TopK, scan_rows};
+use vb_search::{
+    Candidate, Corrupt, Filter, Mask, Place, PreparedQuery, RowFilter, Schema, TopK, scan_rows,
+};
 
 use crate::index::chunk::ChunkView;
 use crate::index::view::{Source, View, key_order};
@@ -73,17 +75,15 @@ pub(crate) fn matches(view: &View, filter: &Filter) -> Matches {
         return vec![None; view.source_count()];
     }
     let sources: Vec<Source<'_>> = view.sources().collect();
-    sources.into_par_iter().map(|source| Some(select(source, filter))).collect()
-}
-
-fn select(source: Source<'_>, filter: &Filter) -> RoaringBitmap {
-    match source {
+    let rows = RowFilter::new(filter);
+    let select = |source: Source<'_>| match source {
         Source::Segment(view) => view.segment.select(filter),
-        Source::Chunk(view) => select_rows(view, filter),
-    }
+        Source::Chunk(view) => select_rows(view, &rows),
+    };
+    sources.into_par_iter().map(|source| Some(select(source))).collect()
 }
 
-fn select_rows(view: &ChunkView, filter: &Filter) -> RoaringBitmap {
+fn select_rows(view: &ChunkView, filter: &RowFilter<'_>) -> RoaringBitmap {
     let matches = |row: &u32| filter.matches(view.chunk.attributes(*row));
     let mut selected = RoaringBitmap::new();
     selected.extend(view.live_rows().filter(matches));

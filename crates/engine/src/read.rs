@@ -11,7 +11,7 @@ use std::iter::Peekable;
 
 use bytes::Bytes;
 use roaring::RoaringBitmap;
-use vb_search::{DocId, Filter, MetadataCursor, Schema, key_hash};
+use vb_search::{DocId, Filter, MetadataCursor, RowFilter, Schema, key_hash};
 
 use crate::index::chunk::ChunkView;
 use crate::index::view::{Found, Published, SegmentView, Source, View};
@@ -129,7 +129,8 @@ pub(crate) fn list(
     let matches = segment_matches(view, &request.filter);
     let (first, last) = hash_range(request.segment_index, request.segment_count);
     let bounds = Bounds { first, last, after: request.after.clone() };
-    let mut parts = parts(view, &matches, &request.filter, &bounds);
+    let rows = RowFilter::new(&request.filter);
+    let mut parts = parts(view, &matches, &rows, &bounds);
     let wanted = Wanted { data: request.with_data, metadata: request.with_metadata };
     let mut reader = RowReader::new(view, schema, wanted);
     let mut page = ListPage::default();
@@ -159,7 +160,7 @@ fn segment_matches(view: &View, filter: &Filter) -> Matches {
 fn parts<'a>(
     view: &'a View,
     matches: &'a Matches,
-    filter: &'a Filter,
+    filter: &'a RowFilter<'a>,
     bounds: &'a Bounds,
 ) -> Vec<Entries<'a>> {
     let mut parts: Vec<Entries<'a>> = Vec::with_capacity(view.segments.len() + 1);
@@ -194,7 +195,7 @@ fn segment_entries<'a>(
 /// Rows of all chunks in order: each chunk in its own order, a heap to merge them.
 fn memtable_entries<'a>(
     view: &'a View,
-    filter: &'a Filter,
+    filter: &'a RowFilter<'a>,
     bounds: &'a Bounds,
 ) -> impl Iterator<Item = Entry<'a>> {
     let chunks = view.frozen.iter().chain(view.active.iter()).enumerate();
@@ -214,7 +215,7 @@ fn memtable_entries<'a>(
 fn chunk_entries<'a>(
     number: usize,
     view: &'a ChunkView,
-    filter: &'a Filter,
+    filter: &'a RowFilter<'a>,
     bounds: &'a Bounds,
 ) -> impl Iterator<Item = Entry<'a>> {
     let chunk = &view.chunk;
