@@ -433,17 +433,25 @@ impl Inner {
     }
 
     /// Ends an index's log, through its writer task if it is open.
+    ///
+    /// Somebody may be opening the index at this moment, and have read the log before it ended. His
+    /// task would go on when the log's objects are gone already, so it is ended afterwards.
     async fn fence(&self, id: IndexId) -> Result<(), Error> {
-        if let Some(index) = self.indexes.get(&id) {
-            match index.fence().await {
-                Err(WriteError::Failed(error)) if !index.is_ending() => return Err(error),
-                // Whatever made the task end, the log itself is looked at below.
-                Ok(()) | Err(WriteError::Failed(_) | WriteError::NotSent) => {}
-            }
-            index.ended().await;
-            self.indexes.forget(&id, &index);
+        self.fence_open(id).await?;
+        index::fence(&self.context, id).await?;
+        self.fence_open(id).await
+    }
+
+    async fn fence_open(&self, id: IndexId) -> Result<(), Error> {
+        let Some(index) = self.indexes.settled(&id).await else { return Ok(()) };
+        match index.fence().await {
+            Err(WriteError::Failed(error)) if !index.is_ending() => return Err(error),
+            // Whatever made the task end, the log itself is looked at.
+            Ok(()) | Err(WriteError::Failed(_) | WriteError::NotSent) => {}
         }
-        index::fence(&self.context, id).await
+        index.ended().await;
+        self.indexes.forget(&id, &index);
+        Ok(())
     }
 
     /// Whether a sweep now finds everything that writers of a dropped index can still leave behind.

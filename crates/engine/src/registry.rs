@@ -63,9 +63,14 @@ impl<K: Eq + Hash + Clone, V: Opened> Registry<K, V> {
         }
     }
 
-    /// The thing if it is open.
-    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
-        self.cells.lock().get(key)?.get().cloned()
+    /// The thing if it is open, or once an opening under way has made it so.
+    pub(crate) async fn settled(&self, key: &K) -> Option<Arc<V>> {
+        if !self.cells.lock().contains_key(key) {
+            return None;
+        }
+        let interest = self.interest(key);
+        let waited = interest.cell.get_or_try_init(|| async { Err(()) }).await;
+        waited.ok().cloned()
     }
 
     /// Everything open.

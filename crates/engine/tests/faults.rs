@@ -6,6 +6,7 @@ mod common;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Model, batch, bucket, check_all, engine, index, key, one_field, quiet, record};
@@ -17,6 +18,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use vb_commit::Store;
 use vb_engine::{Error, IndexHandle, Options};
 
@@ -35,6 +37,10 @@ enum Fault {
 struct Faulty {
     objects: InMemory,
     fault: Mutex<Option<(&'static str, Fault)>>,
+    /// The replies to reads of objects whose path contains the text wait until it is taken away.
+    held: watch::Sender<Option<&'static str>>,
+    /// How many reads have come so far that had to wait.
+    waiting: AtomicUsize,
 }
 
 impl fmt::Display for Faulty {
@@ -79,7 +85,14 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.objects.get_opts(location, options).await
+        let read = self.objects.get_opts(location, options).await;
+        let is_held = |part: &Option<&str>| part.is_some_and(|p| location.as_ref().contains(p));
+        let mut held = self.held.subscribe();
+        if is_held(&held.borrow()) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        held.wait_for(|part| !is_held(part)).await.unwrap();
+        read
     }
 
     fn delete_stream(
@@ -103,7 +116,12 @@ impl ObjectStore for Faulty {
 }
 
 fn faulty(sole: bool) -> (Arc<Faulty>, Store) {
-    let objects = Arc::new(Faulty { objects: InMemory::new(), fault: Mutex::new(None) });
+    let objects = Arc::new(Faulty {
+        objects: InMemory::new(),
+        fault: Mutex::new(None),
+        held: watch::Sender::new(None),
+        waiting: AtomicUsize::new(0),
+    });
     (objects.clone(), Store::from_object_store(objects, sole))
 }
 
@@ -193,6 +211,49 @@ async fn writes_are_refused_while_too_much_is_unflushed() {
     until(|| engine.stats().memtable_bytes < 4000).await;
     put(&index, &mut accepted, 0..1, 3.0).await;
     check_all(&index, &accepted).await;
+}
+
+/// Somebody opens an index while it is being deleted, and has read its log already: what he opens
+/// must not outlive the deletion, or take writes when the log's objects are gone.
+#[tokio::test]
+async fn an_index_that_is_being_opened_does_not_survive_its_deletion() {
+    let (objects, store) = faulty(true);
+    let first = engine(&store, quiet()).await;
+    let handle = index(&first, "index", one_field(2)).await;
+    let mut model = Model::default();
+    put(&handle, &mut model, 0..5, 1.0).await;
+    handle.flush().await.unwrap();
+    first.shutdown().await;
+
+    let second = engine(&store, quiet()).await;
+    let handle = second.resolve(&bucket(), b"index").await.unwrap();
+    objects.held.send_replace(Some("/segment/"));
+    let rows = [(key(7), record(&[1.0, 1.0]))];
+    let late = batch(handle.schema(), &rows);
+    let opening = tokio::spawn({
+        let (handle, late) = (handle.clone(), late.clone());
+        async move { handle.put(late).await }
+    });
+    until(|| objects.waiting.load(Ordering::Relaxed) > 0).await;
+    let deletion = tokio::spawn({
+        let engine = second.clone();
+        async move { engine.delete_index(&bucket(), b"index").await }
+    });
+    let prefix = format!("index/{}", handle.id());
+    // Long enough for a deletion that does not look at what is being opened to remove everything.
+    let _ = tokio::time::timeout(Duration::from_millis(300), removed(&store, &prefix)).await;
+    objects.held.send_replace(None);
+    deletion.await.unwrap().unwrap();
+    // A write that was there in time may have been accepted; none is from now on.
+    let _ = opening.await.unwrap();
+    assert!(matches!(handle.put(late).await, Err(Error::NoSuchIndex)));
+    removed(&store, &prefix).await;
+}
+
+async fn removed(store: &Store, prefix: &str) {
+    while !store.list_after(prefix, None).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn until(condition: impl Fn() -> bool) {
