@@ -53,7 +53,7 @@ pub(crate) struct ChunkView {
 }
 
 /// The rows of a put, made ready to be copied into chunks: its small values no longer share the
-/// log slot's memory, its keys are hashed.
+/// log slot's memory, its keys are hashed. Only keys and hashes are left once it was appended.
 pub(crate) struct Incoming {
     pub(crate) keys: Vec<Bytes>,
     pub(crate) hashes: Vec<u64>,
@@ -76,6 +76,21 @@ impl Incoming {
             fields: rows.fields,
         }
     }
+}
+
+impl Incoming {
+    /// Lets go of what was copied: the vectors share the memory of a whole log slot, and a replay
+    /// has all slots at hand.
+    fn release(&mut self) {
+        self.metadata = Vec::new();
+        self.attributes = Vec::new();
+        self.fields = Vec::new();
+    }
+}
+
+/// What a record takes beside its vectors.
+fn small_bytes(key: &[u8], metadata: Option<&[u8]>, attributes: &Attributes) -> usize {
+    ROW_OVERHEAD + key.len() + metadata.map_or(0, <[u8]>::len) + attributes.heap_bytes()
 }
 
 /// Copies byte strings into one buffer and slices it.
@@ -179,6 +194,29 @@ impl Chunk {
         }
     }
 
+    /// Gives back room for further rows: there will be none.
+    fn shrink(&mut self) {
+        self.keys.shrink_to_fit();
+        self.hashes.shrink_to_fit();
+        self.metadata.shrink_to_fit();
+        self.attributes.shrink_to_fit();
+        for column in &mut self.fields {
+            column.values.shrink_to_fit();
+            column.norms.shrink_to_fit();
+            if let Some(rows) = &mut column.rows {
+                rows.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Bytes of a row, about, as they count against the memtable.
+    pub(crate) fn row_bytes(&self, row: DocId) -> usize {
+        let vectors = (0..self.fields.len()).filter_map(|field| self.vector(field, row));
+        let metadata = self.metadata(row).map(AsRef::as_ref);
+        small_bytes(self.key(row), metadata, self.attributes(row))
+            + vectors.map(size_of_val).sum::<usize>()
+    }
+
     fn is_full(&self) -> bool {
         let bytes: usize = self.fields.iter().map(|column| column.values.len() * 4).sum();
         bytes >= VECTOR_BYTES_FULL || self.len() >= ROWS_FULL
@@ -188,8 +226,8 @@ impl Chunk {
     fn push(&mut self, schema: &Schema, kernels: Kernels, from: &mut Incoming, at: usize) -> usize {
         let row = doc_id(self.len());
         self.order.take();
-        let mut bytes = ROW_OVERHEAD + from.keys[at].len();
-        bytes += from.metadata[at].as_ref().map_or(0, Bytes::len) * 2;
+        let mut bytes =
+            small_bytes(&from.keys[at], from.metadata[at].as_deref(), &from.attributes[at]);
         for (number, column) in self.fields.iter_mut().enumerate() {
             let rows = &from.fields[number];
             if !rows.has(at) {
@@ -267,7 +305,11 @@ pub(crate) fn append(
             bytes += chunk.push(schema, kernels, incoming, at);
             at += 1;
         }
+        if chunk.is_full() {
+            chunk.shrink();
+        }
     }
+    incoming.release();
     (places, bytes)
 }
 

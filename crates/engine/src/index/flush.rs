@@ -1,8 +1,11 @@
 //! Folding a frozen memtable into a segment and a manifest body.
 //!
 //! A flush starts from what the log says below one floor ([`Flush`]). On the CPU pool its live
-//! records become a segment ([`build`]); the objects are written; then the index's writer task
+//! records become segments ([`build`]), nearly always one; the objects are written; then the index's writer task
 //! commits the manifest, or finds that another manifest came first and discards the flush.
+//!
+//! A memtable of any size can be flushed: beyond [`SEGMENT_BYTES_MAX`] its records become several
+//! segments, each a range of key hashes, so that none comes near the limits of the format.
 //!
 //! Segments without a live document are left out of the new manifest.
 
@@ -25,6 +28,10 @@ use crate::error::Error;
 use crate::paths;
 use crate::records::IndexId;
 
+/// What goes into one segment at most, by the bytes that its rows take in a memtable. The encoding
+/// of no section takes more than some times that, and its limit is 4 GiB.
+const SEGMENT_BYTES_MAX: usize = 1 << 30;
+
 /// A flush to be carried out.
 #[derive(Debug)]
 pub(crate) struct Flush {
@@ -43,8 +50,8 @@ pub(crate) struct Flush {
 #[derive(Debug)]
 pub(crate) struct Flushed {
     pub(crate) body: Body,
-    /// The new segment, unless no record was left to write.
-    pub(crate) segment: Option<SegmentView>,
+    /// The new segments; none if no record was left to write.
+    pub(crate) segments: Vec<SegmentView>,
     /// Names of segments that the new manifest leaves out.
     pub(crate) emptied: Vec<u128>,
     /// How each kept segment's deletions are folded, by name.
@@ -53,7 +60,7 @@ pub(crate) struct Flushed {
     pub(crate) written: Vec<String>,
     /// Objects that only older manifests name: garbage once it has.
     pub(crate) replaced: Vec<String>,
-    /// Bytes of the segment object.
+    /// Bytes of the segment objects.
     pub(crate) bytes: usize,
 }
 
@@ -64,12 +71,13 @@ struct Built {
     segment: Segment,
 }
 
-/// Builds the segment and writes all objects of the flush. On failure what was written is removed
+/// Builds the segments and writes all objects of the flush. On failure what was written is removed
 /// as far as the store lets us.
 pub(crate) async fn run(context: &Context, flush: Arc<Flush>) -> Result<Flushed, Error> {
-    let name = context.random();
     let (job, kernels) = (Arc::clone(&flush), context.kernels);
-    let mut planned = context.pool.run(move || plan(&job, kernels, name)).await?;
+    let random = Arc::clone(&context.options.random);
+    let work = move || plan(&job, kernels, SEGMENT_BYTES_MAX, || random.id());
+    let mut planned = context.pool.run(work).await?;
     match write_objects(context, &flush, &mut planned).await {
         Ok(()) => Ok(planned.done),
         Err(error) => {
@@ -79,10 +87,36 @@ pub(crate) async fn run(context: &Context, flush: Arc<Flush>) -> Result<Flushed,
     }
 }
 
-/// Builds the segment and the manifest body in memory; the segment is to be called `name`.
-pub(super) fn plan(flush: &Flush, kernels: Kernels, name: u128) -> Result<Planned, Error> {
-    let built = build(&flush.schema, kernels, &flush.frozen.chunks, name)?;
+/// Builds the segments, of `bytes_max` bytes of rows each, and the manifest body in memory; `name`
+/// gives each segment its name.
+pub(super) fn plan(
+    flush: &Flush,
+    kernels: Kernels,
+    bytes_max: usize,
+    mut name: impl FnMut() -> u128,
+) -> Result<Planned, Error> {
+    let rows = sorted_rows(&flush.frozen.chunks);
+    let parts = cut(&rows, bytes_max);
+    let built = parts.into_iter().map(|rows| build(&flush.schema, kernels, rows, name()));
+    let built = built.collect::<Result<Vec<_>, _>>()?;
     Ok(plan_body(flush, built))
+}
+
+/// Cuts rows, in order, where a part would exceed `bytes_max`; each part has a row at least.
+fn cut<'a, 'b>(mut rows: &'a [SortedRow<'b>], bytes_max: usize) -> Vec<&'a [SortedRow<'b>]> {
+    let mut parts = Vec::new();
+    while !rows.is_empty() {
+        let mut bytes = 0usize;
+        let fits = |(_, view, row): &&SortedRow<'_>| {
+            bytes = bytes.saturating_add(view.chunk.row_bytes(*row));
+            bytes <= bytes_max
+        };
+        let count = rows.iter().take_while(fits).count().max(1);
+        let (part, rest) = rows.split_at(count);
+        parts.push(part);
+        rows = rest;
+    }
+    parts
 }
 
 /// Removes objects that no manifest names; failing costs space only.
@@ -95,7 +129,7 @@ pub(crate) async fn discard(store: &Store, paths: Vec<String>) {
 /// A flush whose objects still have to be written.
 pub(super) struct Planned {
     pub(super) done: Flushed,
-    segment_object: Option<(u128, Bytes)>,
+    segment_objects: Vec<(u128, Bytes)>,
     bitmap_objects: Vec<(u128, Vec<u8>)>,
 }
 
@@ -111,7 +145,7 @@ async fn write_objects(
         planned.done.name_bitmap(number, name);
         context.store.put(&path, bytes.into()).await?;
     }
-    if let Some((name, object)) = planned.segment_object.take() {
+    for (name, object) in std::mem::take(&mut planned.segment_objects) {
         let path = paths::segment(flush.id, name);
         planned.done.written.push(path.clone());
         context.store.put(&path, object).await?;
@@ -133,21 +167,18 @@ impl Flushed {
     }
 }
 
-/// Live records of the chunks, sorted by (hash, key), as a segment; `None` if there are none.
+/// Some sorted rows, one at least, as a segment.
 fn build(
     schema: &Schema,
     kernels: Kernels,
-    chunks: &[ChunkView],
+    rows: &[SortedRow<'_>],
     name: u128,
-) -> Result<Option<Built>, Error> {
-    let rows = sorted_rows(chunks);
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
-        return Ok(None);
-    };
-    let hashes = (first.0, last.0);
+) -> Result<Built, Error> {
+    let hash = |row: Option<&SortedRow<'_>>| row.expect("a part has a row at least").0;
+    let hashes = (hash(rows.first()), hash(rows.last()));
     let mut builder = SegmentBuilder::new(schema, kernels);
     let mut vectors = Vec::with_capacity(schema.vector_fields.len());
-    for (_, view, row) in &rows {
+    for (_, view, row) in rows {
         let chunk = &view.chunk;
         vectors.clear();
         vectors.extend((0..schema.vector_fields.len()).map(|field| chunk.vector(field, *row)));
@@ -165,7 +196,7 @@ fn build(
     let meta =
         SegmentMeta { name, length: object.len() as u64, docs: built.docs, hashes, sections };
     let segment = open_built(schema, &meta, &object)?;
-    Ok(Some(Built { object, meta, segment }))
+    Ok(Built { object, meta, segment })
 }
 
 /// Reads the segment back out of its own object: what is about to be written can be opened.
@@ -183,10 +214,14 @@ fn open_built(schema: &Schema, meta: &SegmentMeta, object: &Bytes) -> Result<Seg
     })
 }
 
-fn sorted_rows(chunks: &[ChunkView]) -> Vec<(u64, &ChunkView, u32)> {
+/// The hash of a record's key, and where the record is.
+type SortedRow<'a> = (u64, &'a ChunkView, u32);
+
+/// Live records of the chunks, sorted by (hash, key).
+fn sorted_rows(chunks: &[ChunkView]) -> Vec<SortedRow<'_>> {
     let rows_of =
         |view| ChunkView::live_rows(view).map(move |row| (view.chunk.hash(row), view, row));
-    let mut rows: Vec<(u64, &ChunkView, u32)> = chunks.iter().flat_map(rows_of).collect();
+    let mut rows: Vec<SortedRow<'_>> = chunks.iter().flat_map(rows_of).collect();
     rows.sort_unstable_by(|a, b| {
         a.0.cmp(&b.0).then_with(|| a.1.chunk.key(a.2).cmp(b.1.chunk.key(b.2)))
     });
@@ -194,26 +229,24 @@ fn sorted_rows(chunks: &[ChunkView]) -> Vec<(u64, &ChunkView, u32)> {
 }
 
 /// The new body, and what has to be written for it.
-fn plan_body(flush: &Flush, built: Option<Built>) -> Planned {
+fn plan_body(flush: &Flush, built: Vec<Built>) -> Planned {
     let mut planned = Planned {
         done: Flushed {
             body: Body::empty(flush.schema.as_ref().clone()),
-            segment: None,
+            segments: Vec::new(),
             emptied: Vec::new(),
             folded: Vec::new(),
             written: Vec::new(),
             replaced: Vec::new(),
             bytes: 0,
         },
-        segment_object: None,
+        segment_objects: Vec::new(),
         bitmap_objects: Vec::new(),
     };
     for view in &flush.frozen.segments {
         plan_old(flush.id, view, &mut planned);
     }
-    if let Some(built) = built {
-        plan_new(built, &mut planned);
-    }
+    built.into_iter().for_each(|built| plan_new(built, &mut planned));
     planned.done.body.counters = counters(flush, &planned.done);
     planned
 }
@@ -249,11 +282,11 @@ fn fold_bitmap(view: &SegmentView, planned: &mut Planned) -> DeletedBitmap {
 
 fn plan_new(built: Built, planned: &mut Planned) {
     let Built { object, meta, segment } = built;
-    planned.done.bytes = object.len();
-    planned.segment_object = Some((meta.name, object));
+    planned.done.bytes += object.len();
+    planned.segment_objects.push((meta.name, object));
     let entry = SegmentEntry { meta: meta.clone(), deleted: DeletedBitmap::None };
     planned.done.body.segments.push(entry);
-    planned.done.segment = Some(SegmentView {
+    planned.done.segments.push(SegmentView {
         meta: Arc::new(meta),
         segment,
         deleted: Arc::default(),
@@ -268,7 +301,7 @@ fn counters(flush: &Flush, done: &Flushed) -> Counters {
         live: docs - deleted,
         docs,
         deleted,
-        puts: flush.counters.puts + flush.frozen.puts,
-        deletes: flush.counters.deletes + flush.frozen.deletes,
+        puts: flush.counters.puts.saturating_add(flush.frozen.puts),
+        deletes: flush.counters.deletes.saturating_add(flush.frozen.deletes),
     }
 }

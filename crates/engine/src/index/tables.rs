@@ -6,7 +6,7 @@
 //! folded, its log slot is what makes it durable, and the bit what makes it visible.
 //!
 //! A flush works on the documents and bits as of the freeze. What is killed later in the frozen
-//! memtable is carried over to the new segment when it takes the frozen chunks' place.
+//! memtable is carried over to the new segments when they take the frozen chunks' place.
 //!
 //! Readers never see a state between two published views; see [`super::view`].
 
@@ -165,8 +165,8 @@ impl Tables {
         }
     }
 
-    /// Takes in a committed flush: its segment (if any record was left to write) replaces the frozen
-    /// chunks, the segments that it emptied are gone.
+    /// Takes in a committed flush: its segments (none if no record was left to write) replace the
+    /// frozen chunks, the segments that it emptied are gone.
     pub(crate) fn swap(&mut self, at_freeze: &Frozen, flushed: Flushed) {
         let frozen = std::mem::take(&mut self.frozen);
         self.segments.retain(|view| !flushed.emptied.contains(&view.meta.name));
@@ -176,10 +176,9 @@ impl Tables {
                 view.folded.clone_from(folded);
             }
         }
-        if let Some(mut new) = flushed.segment {
-            kill_carried_over(&mut new, &frozen.chunks, &at_freeze.chunks);
-            self.segments.push(new);
-        }
+        let mut new = flushed.segments;
+        kill_carried_over(&mut new, &frozen.chunks, &at_freeze.chunks);
+        self.segments.extend(new);
         let published = Arc::clone(&self.published);
         published.publish(|maps| {
             maps.frozen = KeyMap::default();
@@ -262,13 +261,16 @@ fn kill(chunks: &mut [ChunkView], place: Place) -> bool {
     chunks[place.chunk as usize].kill(place.row)
 }
 
-/// Rows of the frozen chunks that died after the freeze are documents of the new segment.
-fn kill_carried_over(new: &mut SegmentView, now: &[ChunkView], at_freeze: &[ChunkView]) {
+/// Rows of the frozen chunks that died after the freeze are documents of the new segments.
+fn kill_carried_over(new: &mut [SegmentView], now: &[ChunkView], at_freeze: &[ChunkView]) {
     for (now, then) in now.iter().zip(at_freeze) {
         let died: RoaringBitmap = now.dead.as_ref() - then.dead.as_ref();
         for row in &died {
-            let found = find(new, &now.chunk, row);
-            new.kill(found.expect("a record that was alive at the freeze is in the new segment"));
+            let mut found =
+                new.iter_mut().filter_map(|view| Some((find(view, &now.chunk, row)?, view)));
+            let (doc, view) =
+                found.next().expect("a record that was alive at the freeze is in a new segment");
+            view.kill(doc);
         }
     }
 }

@@ -166,6 +166,33 @@ mod tables {
         assert_eq!(body.segments.iter().map(bits).sum::<u64>(), body.counters.deleted);
     }
 
+    #[test]
+    fn a_large_memtable_becomes_several_segments_in_hash_order() {
+        let (schema, published) = (Arc::new(schema()), Arc::new(Published::default()));
+        let mut tables = Tables::new(Arc::clone(&schema), kernels(), published, Vec::new());
+        let rows: Vec<_> = (0..10).map(|number| (number, number)).collect();
+        tables.apply(vec![put(&rows)]);
+        let flush = Flush {
+            id: IndexId(1),
+            schema,
+            base: 0,
+            from: 1,
+            counters: Counters::default(),
+            floor: 2,
+            frozen: tables.freeze(),
+        };
+        for (bytes_max, docs) in [(0, vec![1; 10]), (600, vec![3, 3, 3, 1]), (usize::MAX, vec![10])]
+        {
+            let mut names = 1u128..;
+            let next = || names.next().unwrap();
+            let body = plan(&flush, kernels(), bytes_max, next).unwrap().done.body;
+            let metas: Vec<_> = body.segments.iter().map(|entry| &entry.meta).collect();
+            assert_eq!(metas.iter().map(|meta| meta.docs).collect::<Vec<_>>(), docs);
+            assert!(metas.windows(2).all(|pair| pair[0].hashes.1 < pair[1].hashes.0));
+            assert_eq!(body.counters.live, 10);
+        }
+    }
+
     fn run(steps: Vec<Step>) {
         let (schema, published) = (Arc::new(schema()), Arc::new(Published::default()));
         let mut tables =
@@ -194,7 +221,10 @@ mod tables {
                 }
                 Step::Swap => {
                     if let Some((of, live)) = flush.take() {
-                        let flushed = plan(&of, kernels(), name).unwrap().done;
+                        // About three rows to a segment.
+                        let mut names = (name << 32)..;
+                        let next = || names.next().unwrap();
+                        let flushed = plan(&of, kernels(), 600, next).unwrap().done;
                         check_body(&flushed.body, live);
                         tables.swap(&of.frozen, flushed);
                     }
