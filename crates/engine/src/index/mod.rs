@@ -294,9 +294,15 @@ impl OpenIndex {
         let frozen = self.mailbox.ask(|reply| Request::Freeze { reply }).await;
         let Ok(Some(flush)) = frozen else { return Ok(()) };
         let flushed = Box::new(flush::run(&self.context, Arc::clone(&flush)).await?);
+        let written = flushed.written.clone();
         let folded = self.mailbox.ask(|reply| Request::Fold { flush, flushed, reply }).await;
+        if let Err(Unanswered::NotSent) = folded {
+            // The index was closed or dropped meanwhile: no manifest will name these objects.
+            flush::discard(&self.context.store, written).await;
+        }
         folded.unwrap_or(Err(Error::Closed))?;
-        collect_folded(&self.context, self.id).await
+        collect_folded(&self.context, self.id).await;
+        Ok(())
     }
 
     /// Ends the log, so that no write is ever acknowledged again.
@@ -349,12 +355,15 @@ pub(crate) async fn create(context: &Context, id: IndexId, schema: &Schema) -> R
 }
 
 /// On a store without other writers, removes slots that the newest manifest has folded. Elsewhere
-/// they may still be read, and are collected after a grace period.
-async fn collect_folded(context: &Context, id: IndexId) -> Result<(), Error> {
-    if context.store.sole_writer() {
-        Log::collect(&context.store, &paths::index(id), i64::MAX).await?;
+/// they may still be read, and are collected after a grace period. What cannot be removed now costs
+/// space only, and the next flush tries again.
+async fn collect_folded(context: &Context, id: IndexId) {
+    if !context.store.sole_writer() {
+        return;
     }
-    Ok(())
+    if let Err(error) = Log::collect(&context.store, &paths::index(id), i64::MAX).await {
+        tracing::warn!(index = %id, %error, "could not remove folded log slots");
+    }
 }
 
 /// Ends the log of an index that is not open here. No write is acknowledged on it any more.

@@ -108,35 +108,44 @@ impl Writer {
             let step = self.serve(request, &mut inbox, &mut pending).await;
             self.show_status();
             if let Err(error) = step {
-                self.refuse_rest(&error, inbox, pending);
+                self.refuse_rest(&error, &mut inbox, pending.take()).await;
                 break;
             }
         }
         if let Some(index) = self.index.upgrade() {
             index.status.clear();
         }
+        // Only now is the task gone for those who wait to open the index again.
+        drop(self);
+        drop(inbox);
     }
 
     /// Requests that were never looked at certainly had no effect.
-    fn refuse_rest(&self, error: &Error, mut inbox: Inbox<Request>, pending: Option<Request>) {
+    async fn refuse_rest(
+        &self,
+        error: &Error,
+        inbox: &mut Inbox<Request>,
+        pending: Option<Request>,
+    ) {
         match error {
             Error::NoSuchIndex => tracing::debug!(index = %self.source.id, "dropped"),
             error => tracing::error!(index = %self.source.id, %error, "an index is closed"),
         }
         inbox.receiver.close();
-        let refuse = |request| match request {
-            Request::Write { reply, .. } | Request::CatchUp { reply } => {
-                answer_all(vec![reply], &Err(error.clone()));
+        let mut next = pending;
+        while let Some(request) = next.or_else(|| inbox.receiver.try_recv().ok()) {
+            match request {
+                Request::Write { reply, .. } | Request::CatchUp { reply } => {
+                    answer_all(vec![reply], &Err(error.clone()));
+                }
+                // No manifest will name its objects.
+                Request::Fold { flushed, .. } => {
+                    discard(&self.source.context.store, flushed.written).await;
+                }
+                // Their senders take a missing answer for "ended".
+                Request::Freeze { .. } | Request::Drop { .. } | Request::Close => {}
             }
-            // Their senders take a missing answer for "ended".
-            Request::Freeze { .. }
-            | Request::Fold { .. }
-            | Request::Drop { .. }
-            | Request::Close => {}
-        };
-        pending.into_iter().for_each(refuse);
-        while let Ok(request) = inbox.receiver.try_recv() {
-            refuse(request);
+            next = None;
         }
     }
 
