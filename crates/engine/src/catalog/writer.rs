@@ -117,8 +117,12 @@ impl Writer {
                 self.fold_if_due().await
             }
             Err(error) => {
+                // Readers take the published state for current: what became of an unknown outcome
+                // must be in it before anybody is told to look.
+                let settled = if self.log.is_stale() { self.catch_up().await } else { Ok(()) };
                 answer_all(group, &error);
-                failed.map_or(Ok(()), Err)
+                let unsettled = settled.err().filter(is_broken);
+                failed.or(unsettled).map_or(Ok(()), Err)
             }
         }
     }
