@@ -71,6 +71,7 @@ impl Client {
         read_answer(response.map_err(lost)?).map_err(|error| match error {
             ReadError::Lost(cause) => lost(cause),
             ReadError::Refused(error) => Failure::Service(error),
+            ReadError::Foreign => Failure::Answer("it has no x-oss-request-id".to_owned()),
         })
     }
 }
@@ -136,6 +137,8 @@ fn ready<B>(request: http::request::Builder, body: B) -> Result<http::Request<B>
 enum ReadError {
     Lost(ureq::Error),
     Refused(ServiceError),
+    /// A success of something that is not a vector service.
+    Foreign,
 }
 
 fn read_answer(mut response: http::Response<ureq::Body>) -> Result<Vec<u8>, ReadError> {
@@ -143,7 +146,8 @@ fn read_answer(mut response: http::Response<ureq::Body>) -> Result<Vec<u8>, Read
     let body = body.map_err(ReadError::Lost)?;
     let status = response.status();
     if status.is_success() {
-        return Ok(body);
+        let known = response.headers().contains_key("x-oss-request-id");
+        return if known { Ok(body) } else { Err(ReadError::Foreign) };
     }
     let header = |name: &str| {
         response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
@@ -166,8 +170,26 @@ fn random_fraction() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::Client;
     use crate::call::Call;
-    use crate::stub::{Reply, Stub, client};
+    use crate::failure::Failure;
+    use crate::stub::{Reply, Stub, client, example_settings};
+
+    #[test]
+    fn a_success_of_something_else_is_no_answer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        });
+        let client = Client::new(example_settings(&endpoint)).unwrap();
+        let failure = client.send(&Call::json("b-1", "listVectorIndexes", Vec::new())).unwrap_err();
+        assert!(matches!(failure, Failure::Answer(_)), "{failure}");
+    }
 
     #[test]
     fn load_errors_and_lost_connections_are_retried_up_to_three_times() {
@@ -192,10 +214,7 @@ mod tests {
         let mut settings = client(&stub).settings().clone();
         settings.endpoint = format!("http://localhost:{}", stub.port()).parse().unwrap();
         settings.addressing = crate::connection::Addressing::Virtual;
-        super::Client::new(settings)
-            .unwrap()
-            .send(&Call::json("b-1", "listVectors", Vec::new()))
-            .unwrap();
+        Client::new(settings).unwrap().send(&Call::json("b-1", "listVectors", Vec::new())).unwrap();
         let request = &stub.requests()[0];
         assert_eq!(
             request.header("host"),
@@ -210,10 +229,7 @@ mod tests {
         let mut settings = client(&stub).settings().clone();
         settings.endpoint = "http://cn-hangzhou.oss-vectors.example".parse().unwrap();
         settings.connect_to = Some(([127, 0, 0, 1], stub.port()).into());
-        super::Client::new(settings)
-            .unwrap()
-            .send(&Call::json("b", "listVectors", Vec::new()))
-            .unwrap();
+        Client::new(settings).unwrap().send(&Call::json("b", "listVectors", Vec::new())).unwrap();
         assert_eq!(
             stub.requests()[0].header("host"),
             Some("b-1234567890123456.cn-hangzhou.oss-vectors.example")

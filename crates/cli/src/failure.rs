@@ -56,11 +56,17 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(message) | Self::Data(message) => write!(f, "error: {message}"),
             Self::Service(error) => error.fmt(f),
-            Self::Unreachable { url, cause } => write!(
-                f,
-                "error: no answer from {url}: {cause}\n  next: check that the service runs there, \
-                 or give the right address with --endpoint or VECTORBUCKET_URL"
-            ),
+            Self::Unreachable { url, cause } => {
+                let plain = match url.starts_with("https:") {
+                    true => "; a service without TLS has an http:// address",
+                    false => "",
+                };
+                write!(
+                    f,
+                    "error: no answer from {url}: {cause}\n  next: check that the service runs \
+                     there, or give the right address with --endpoint or VECTORBUCKET_URL{plain}"
+                )
+            }
             Self::File { path, cause } => write!(f, "error: {path}: {cause}"),
             Self::Answer(message) => write!(
                 f,
@@ -115,22 +121,38 @@ impl ServiceError {
             request_id: first_given(error.request_id, request_id),
         }
     }
+
+    /// What the service said, for a message that has a next step of its own.
+    pub(crate) fn without_step(&self) -> String {
+        let (ec, id) = (or_dash(&self.ec), or_dash(&self.request_id));
+        let Self { code, status, message, .. } = self;
+        format!("{code} (status {status}): {message}\n  EC {ec}, request id {id}")
+    }
 }
 
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {} (status {}): {}", self.code, self.status, self.message)?;
-        write!(f, "\n  EC {}, request id {}", or_dash(&self.ec), or_dash(&self.request_id))?;
-        match next_step(&self.code, self.status) {
+        write!(f, "error: {}", self.without_step())?;
+        match next_step(&self.code, &self.ec, self.status) {
             Some(step) => write!(f, "\n  next: {step}"),
             None => Ok(()),
         }
     }
 }
 
-/// What a user can do about an error code.
-fn next_step(code: &str, status: u16) -> Option<&'static str> {
+/// What a user can do about an error code; a few need the EC to be told apart.
+fn next_step(code: &str, ec: &str, status: u16) -> Option<&'static str> {
     Some(match code {
+        _ if matches!(ec, "0002-00000226" | "0002-00000228") => {
+            "give the service's region with --region or VECTORBUCKET_REGION"
+        }
+        _ if ec == "0003-00000001" => {
+            "give credentials: OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET in the environment \
+                    (`serve --dev` writes them to DATA/dev.env), or a file with --client-config"
+        }
+        "InvalidVectorBucketName" => {
+            "take 3 to 32 lowercase letters, digits and hyphens, no hyphen at either end"
+        }
         "NoSuchBucket" => {
             "make it with `vectors-api put-vector-bucket --bucket NAME`, or see \
                     what there is with `vectors-api list-vector-buckets`"
@@ -162,7 +184,12 @@ fn next_step(code: &str, status: u16) -> Option<&'static str> {
         "RequestTimeTooSkewed" => {
             "correct this machine's clock: it may differ from the service's by 15 minutes at most"
         }
-        "AccessDenied" => "give credentials, or ask for a policy that allows this operation",
+        "AccessDenied" => {
+            "check --account-id and the endpoint, or ask for a policy that allows this operation"
+        }
+        "TooManyBuckets" | "VectorBucketIndexExceedLimit" => {
+            "delete what is not needed, or raise the service's quota"
+        }
         "VectorIndexParameterInvalid" | "InvalidArgument" | "MissingArgument" => {
             "correct the value that the message names"
         }
@@ -215,6 +242,18 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is missing in {shown}");
         }
+    }
+
+    #[test]
+    fn the_ec_tells_a_wrong_region_and_missing_credentials_apart() {
+        let shown = |status, code: &str, ec: &str| {
+            let body = format!(r#"{{"Error":{{"Code":"{code}","Message":"m","EC":"{ec}"}}}}"#);
+            Failure::Service(ServiceError::read(status, "", "", body.as_bytes())).to_string()
+        };
+        assert!(shown(400, "InvalidArgument", "0002-00000226").contains("--region"));
+        assert!(shown(400, "InvalidArgument", "0900-00000212").contains("the message names"));
+        assert!(shown(403, "AccessDenied", "0003-00000001").contains("dev.env"));
+        assert!(shown(403, "AccessDenied", "0003-00000202").contains("--account-id"));
     }
 
     #[test]

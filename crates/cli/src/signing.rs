@@ -101,7 +101,8 @@ fn input<'a>(
 pub(crate) fn no_account() -> Failure {
     Failure::usage(
         "the account id is part of every bucket's address and signature: \
-                    give --account-id or VECTORBUCKET_ACCOUNT_ID",
+                    give --account-id or VECTORBUCKET_ACCOUNT_ID \
+                    (`serve --dev` writes it to DATA/dev.env)",
     )
 }
 

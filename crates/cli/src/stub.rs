@@ -32,8 +32,13 @@ impl Reply {
     }
 
     pub(crate) fn error(status: u16, code: &str) -> Self {
-        let body =
-            format!(r#"{{"Error":{{"Code":"{code}","Message":"m","RequestId":"r","EC":"e"}}}}"#);
+        Self::error_saying(status, code, "m")
+    }
+
+    pub(crate) fn error_saying(status: u16, code: &str, text: &str) -> Self {
+        let body = format!(
+            r#"{{"Error":{{"Code":"{code}","Message":"{text}","RequestId":"r","EC":"e"}}}}"#
+        );
         Self::Body { status, body }
     }
 }

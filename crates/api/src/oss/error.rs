@@ -252,10 +252,10 @@ impl Error {
         self
     }
 
-    /// Says which part of the body is meant, unless the text names it already or the name is long.
+    /// Says which part of the body is meant, unless the text starts with it or the name is long.
     #[must_use]
     pub(super) fn within(mut self, place: &str) -> Self {
-        if place.len() <= PLACE_BYTES_MAX && !self.message.contains(place) {
+        if place.len() <= PLACE_BYTES_MAX && !self.message.starts_with(place) {
             self.message = format!("{place}: {}", self.message).into();
         }
         self

@@ -48,7 +48,15 @@ impl BucketName {
             && !text.starts_with('-')
             && !text.ends_with('-')
             && text != "bucket";
-        if valid { Ok(Self(text.into())) } else { Err(Error::new(Fault::BucketNameInvalid)) }
+        let rule = match text {
+            "bucket" => "The name bucket is reserved: it is a prefix in policy resources.",
+            _ => {
+                "A vector bucket name must have 3 to 32 lowercase letters, digits and hyphens, \
+                 and no hyphen at either end."
+            }
+        };
+        let invalid = || Error::with_message(Fault::BucketNameInvalid, rule);
+        if valid { Ok(Self(text.into())) } else { Err(invalid()) }
     }
 }
 

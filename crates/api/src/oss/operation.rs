@@ -180,7 +180,10 @@ fn only_known(query: &Query<'_>, known: &[&str]) -> Result<(), Error> {
         query.pairs().iter().find(|(name, _)| !known.contains(name) && !name.starts_with("x-"));
     match stranger {
         None => Ok(()),
-        Some(_) => Err(Error::new(Fault::NotImplemented)),
+        Some((name, _)) => {
+            let text = "This query parameter names no operation of vector buckets.";
+            Err(Error::with_message(Fault::NotImplemented, text).within(name))
+        }
     }
 }
 

@@ -138,7 +138,9 @@ impl Sender<'_> {
             }
             Err(Failure::Service(error)) if refuses_content(&error.code) => match rows {
                 [row] if self.skip_bad => {
-                    settled.bad.push(BadRow { number: row.number, reason: error.message });
+                    let reason =
+                        named_row(&error.message).map_or(&*error.message, |(_, text)| text);
+                    settled.bad.push(BadRow { number: row.number, reason: reason.to_owned() });
                     Ok(())
                 }
                 [_, _, ..] if self.skip_bad => {
@@ -146,12 +148,16 @@ impl Sender<'_> {
                     self.put(low, text, settled)?;
                     self.put(high, text, settled)
                 }
-                _ => Err(Failure::Data(format!(
-                    "rows {} to {} were refused\n{}",
-                    first.number,
-                    last.number,
-                    Failure::Service(error)
-                ))),
+                _ => {
+                    let named = named_row(&error.message).and_then(|(place, _)| rows.get(place));
+                    let which = match named {
+                        Some(row) => format!("row {} was refused", row.number),
+                        None => format!("rows {} to {} were refused", first.number, last.number),
+                    };
+                    let hint = "correct it, or leave such rows out with --skip-bad";
+                    let error = error.without_step();
+                    Err(Failure::Data(format!("{which}: {error}\n  next: {hint}")))
+                }
             },
             Err(failure) => Err(failure),
         }
@@ -178,9 +184,15 @@ fn refuses_content(code: &str) -> bool {
     matches!(code, "VectorIndexParameterInvalid" | "MalformedJson" | "InvalidArgument")
 }
 
+/// The place in the batch that the service names, and what it says of it: `vectors[3]: ...`.
+fn named_row(message: &str) -> Option<(usize, &str)> {
+    let (place, text) = message.strip_prefix("vectors[")?.split_once("]: ")?;
+    Some((place.parse().ok()?, text))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Batch, Cutter, Sender};
+    use super::{Batch, Cutter, Sender, named_row};
     use crate::failure::Failure;
     use crate::stub::{Reply, Stub, client};
     use crate::transfer::index::{Index, Place};
@@ -269,5 +281,19 @@ mod tests {
         assert_eq!((settled.vectors, settled.bad.len(), settled.bad[0].number), (4, 1, 3));
         let error = send(&stub, rows(), false).unwrap_err();
         assert!(error.to_string().contains("rows 1 to 5 were refused"), "{error}");
+        assert!(error.to_string().ends_with("--skip-bad"), "{error}");
+    }
+
+    #[test]
+    fn the_row_that_the_service_names_is_named_by_its_number() {
+        let text = "vectors[1]: A zero vector is not allowed with the cosine metric.";
+        let reply = || Reply::error_saying(400, "VectorIndexParameterInvalid", text);
+        let stub = Stub::answering(move |_, _| reply());
+        let error = send(&stub, vec![row(7, "a"), row(9, "b")], false).unwrap_err().to_string();
+        assert!(error.contains("row 9 was refused"), "{error}");
+        let settled = send(&stub, vec![row(7, "a")], true).unwrap();
+        assert_eq!(settled.bad[0].reason, "A zero vector is not allowed with the cosine metric.");
+        assert_eq!(named_row("vectors[x]: no"), None);
+        assert_eq!(named_row("no"), None);
     }
 }

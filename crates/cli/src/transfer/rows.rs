@@ -141,8 +141,7 @@ struct Record<'a> {
 }
 
 fn parse_line(line: &[u8]) -> Result<Record<'_>, String> {
-    let parsed: Line<'_> =
-        serde_json::from_slice(line).map_err(|error| format!("not a record: {error}"))?;
+    let parsed: Line<'_> = serde_json::from_slice(line).map_err(|error| not_a_record(&error))?;
     let vector = match (parsed.data, parsed.vector) {
         (Some(data), None) => data.float32,
         (None, Some(vector)) => vector,
@@ -156,6 +155,11 @@ fn parse_line(line: &[u8]) -> Result<Record<'_>, String> {
         return Err("the metadata is not an object".to_owned());
     }
     Ok(Record { key: parsed.key, text: vector.get(), numbers, metadata })
+}
+
+/// The reader counts lines from the row's start, so only its column means something.
+fn not_a_record(error: &serde_json::Error) -> String {
+    format!("not a record: {}", error.to_string().replace(" at line 1 column ", ", column "))
 }
 
 /// A line of a metadata file: an object, or nothing for a row without any.
