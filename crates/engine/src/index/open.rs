@@ -48,27 +48,28 @@ pub(crate) async fn tables(
             "the counter of deleted documents disagrees with the bitmaps",
         ));
     }
-    let events = decode_slots(source, slots)?;
-    let schema = Arc::clone(&source.schema);
-    let kernels = source.context.kernels;
+    let (schema, kernels) = (Arc::clone(&source.schema), source.context.kernels);
+    let replayed = source.clone();
     let build = move || {
         let mut tables = Tables::new(schema, kernels, published, views);
-        tables.apply(events);
-        tables
+        tables.apply(decode_slots(&replayed, slots)).map(|()| tables)
     };
-    Ok((source.context.pool.run(build).await, body.counters))
+    Ok((source.context.pool.run(build).await?, body.counters))
 }
 
 /// The payloads of slots, in order.
-pub(crate) fn decode_slots(source: &Source, slots: Vec<Slot>) -> Result<Vec<IndexEvent>, Error> {
-    let decode = |seq: u64, payload| {
+pub(crate) fn decode_slots(
+    source: &Source,
+    slots: Vec<Slot>,
+) -> impl Iterator<Item = Result<IndexEvent, Error>> {
+    let decode = move |seq: u64, payload| {
         event::decode(&source.schema, payload)
             .map_err(|error| corrupt(&slot_path(source.id, seq), error.offset as u64, error.reason))
     };
     let payloads = slots
         .into_iter()
         .flat_map(|slot| slot.batches.into_iter().map(move |(_, payload)| (slot.seq, payload)));
-    payloads.map(|(seq, payload)| decode(seq, payload)).collect()
+    payloads.map(move |(seq, payload)| decode(seq, payload))
 }
 
 fn body(source: &Source, manifest: &Manifest) -> Result<Body, Error> {

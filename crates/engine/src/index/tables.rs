@@ -97,9 +97,18 @@ impl Tables {
         }
     }
 
-    /// Applies events in order and makes all of them visible at once.
-    pub(crate) fn apply(&mut self, events: Vec<IndexEvent>) {
-        let prepared: Vec<Prepared> = events.into_iter().map(|event| self.prepare(event)).collect();
+    /// Applies events in order and makes all of them visible at once. They are taken one by one, so
+    /// that a replay does not hold them all.
+    ///
+    /// # Errors
+    /// The first error among the events. Nothing becomes visible, and the tables are of no use any
+    /// more.
+    pub(crate) fn apply<E>(
+        &mut self,
+        events: impl Iterator<Item = Result<IndexEvent, E>>,
+    ) -> Result<(), E> {
+        let prepared = events.map(|event| event.map(|event| self.prepare(event)));
+        let prepared: Vec<Prepared> = prepared.collect::<Result<_, E>>()?;
         for event in &prepared {
             self.kill_in_segments(event);
         }
@@ -113,6 +122,7 @@ impl Tables {
             }
             self.view()
         });
+        Ok(())
     }
 
     /// Bytes that wait for a flush, frozen ones too.

@@ -42,6 +42,7 @@ mod tables {
     //! The writer's tables against a map, with freezes and swaps between any two batches.
 
     use std::collections::BTreeMap;
+    use std::convert::Infallible;
     use std::sync::Arc;
 
     use proptest::prelude::*;
@@ -166,12 +167,16 @@ mod tables {
         assert_eq!(body.segments.iter().map(bits).sum::<u64>(), body.counters.deleted);
     }
 
+    fn apply(tables: &mut Tables, events: Vec<IndexEvent>) {
+        tables.apply(events.into_iter().map(Ok::<_, Infallible>)).unwrap();
+    }
+
     #[test]
     fn a_large_memtable_becomes_several_segments_in_hash_order() {
         let (schema, published) = (Arc::new(schema()), Arc::new(Published::default()));
         let mut tables = Tables::new(Arc::clone(&schema), kernels(), published, Vec::new());
         let rows: Vec<_> = (0..10).map(|number| (number, number)).collect();
-        tables.apply(vec![put(&rows)]);
+        apply(&mut tables, vec![put(&rows)]);
         let flush = Flush {
             id: IndexId(1),
             schema,
@@ -197,14 +202,14 @@ mod tables {
         let (schema, published) = (Arc::new(schema()), Arc::new(Published::default()));
         let mut tables =
             Tables::new(Arc::clone(&schema), kernels(), Arc::clone(&published), Vec::new());
-        tables.apply(Vec::new());
+        apply(&mut tables, Vec::new());
         let mut expected = BTreeMap::new();
         let mut flush: Option<(Flush, usize)> = None;
         for (name, step) in (0u128..).zip(steps) {
             match step {
                 Step::Apply(payloads) => {
                     payloads.iter().for_each(|payload| payload.apply_to(&mut expected));
-                    tables.apply(payloads.iter().map(Payload::event).collect());
+                    apply(&mut tables, payloads.iter().map(Payload::event).collect());
                 }
                 Step::Freeze if flush.is_none() => {
                     let frozen = tables.freeze();

@@ -253,15 +253,13 @@ impl Writer {
             slots.iter().flat_map(|slot| &slot.batches).map(|(_, payload)| payload.len()).sum();
         let mut tables = self.tables.take().expect("tables are at rest between steps");
         if bytes <= APPLY_INLINE_MAX {
-            let events = open::decode_slots(&self.source, slots);
-            let applied = events.map(|events| tables.apply(events));
+            let applied = tables.apply(open::decode_slots(&self.source, slots));
             self.tables = Some(tables);
             return applied;
         }
         let source = self.source.clone();
         let work = move || {
-            let events = open::decode_slots(&source, slots);
-            let applied = events.map(|events| tables.apply(events));
+            let applied = tables.apply(open::decode_slots(&source, slots));
             (tables, applied)
         };
         let (tables, applied) = self.source.context.pool.run(work).await;
