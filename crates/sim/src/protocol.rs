@@ -3,7 +3,7 @@
 //! The world is one log, a few processes and a store. Each process drives the production
 //! [`Machine`](vb_commit::machine::Machine); the model only decides when each request is executed,
 //! whether its reply arrives, and what the processes want next. A state is the store's objects,
-//! every process, and the requests still under way; [`explore`] visits every reachable one.
+//! every process, and the requests still under way; [`explore()`] visits every reachable one.
 //!
 //! **Time.** Being sent, executed and answered are separate in the world. What a process does
 //! between an answer and the execution of its next request touches nobody else, so an answer is
