@@ -46,7 +46,7 @@ pub fn commands() -> Vec<Command> {
     ]
 }
 
-/// Runs the client command `name` with its own matches; `None` if it is not one of [`commands`].
+/// Runs the client command `name` with its own matches; `None` if it is not one of [`commands()`].
 ///
 /// A failure is printed to standard error with what to do next; the exit code tells its kind
 /// (see `docs/cli.md`).

@@ -40,7 +40,7 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
     process::run(process::command("cargo", &clippy))?;
     let document = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
     let mut docs = process::command("cargo", &document);
-    docs.env("RUSTDOCFLAGS", "-D warnings");
+    docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     process::run(docs)?;
     install_tracer()?;
     let tests = ["test", "--workspace", "--locked", "--no-fail-fast"];
