@@ -27,7 +27,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(store: Store, options: Options, kernels: Kernels) -> Self {
+    pub(crate) fn new(store: Store, mut options: Options, kernels: Kernels) -> Self {
+        // A memtable of no size would be full while it is empty, and never take a write.
+        options.memtable_bytes_max = options.memtable_bytes_max.max(1);
         Self {
             store,
             pool: Pool::new(options.threads),

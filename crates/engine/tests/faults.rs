@@ -37,10 +37,22 @@ enum Fault {
 struct Faulty {
     objects: InMemory,
     fault: Mutex<Option<(&'static str, Fault)>>,
-    /// The replies to reads of objects whose path contains the text wait until it is taken away.
+    /// Writes of objects whose path contains the text, and replies to reads of them, wait until it is
+    /// taken away.
     held: watch::Sender<Option<&'static str>>,
-    /// How many reads have come so far that had to wait.
+    /// How many have come so far that had to wait.
     waiting: AtomicUsize,
+}
+
+impl Faulty {
+    async fn hold(&self, location: &Path) {
+        let is_held = |part: &Option<&str>| part.is_some_and(|p| location.as_ref().contains(p));
+        let mut held = self.held.subscribe();
+        if is_held(&held.borrow()) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        held.wait_for(|part| !is_held(part)).await.unwrap();
+    }
 }
 
 impl fmt::Display for Faulty {
@@ -61,6 +73,7 @@ impl ObjectStore for Faulty {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
+        self.hold(location).await;
         let fault = *self.fault.lock();
         match fault.filter(|(part, _)| location.as_ref().contains(part)) {
             Some((_, Fault::Full)) => Err(failure(std::io::ErrorKind::StorageFull)),
@@ -86,12 +99,7 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let read = self.objects.get_opts(location, options).await;
-        let is_held = |part: &Option<&str>| part.is_some_and(|p| location.as_ref().contains(p));
-        let mut held = self.held.subscribe();
-        if is_held(&held.borrow()) {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        }
-        held.wait_for(|part| !is_held(part)).await.unwrap();
+        self.hold(location).await;
         read
     }
 
@@ -248,6 +256,27 @@ async fn an_index_that_is_being_opened_does_not_survive_its_deletion() {
     let _ = opening.await.unwrap();
     assert!(matches!(handle.put(late).await, Err(Error::NoSuchIndex)));
     removed(&store, &prefix).await;
+}
+
+/// What a flush writes after its index was dropped and removed does not stay for ever.
+#[tokio::test]
+async fn a_flush_that_meets_a_dropped_index_leaves_nothing_behind() {
+    let (objects, store) = faulty(true);
+    let engine = engine(&store, quiet()).await;
+    let handle = index(&engine, "index", one_field(2)).await;
+    put(&handle, &mut Model::default(), 0..5, 1.0).await;
+    objects.held.send_replace(Some("/segment/"));
+    let flushing = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.flush().await }
+    });
+    until(|| objects.waiting.load(Ordering::Relaxed) > 0).await;
+    engine.delete_index(&bucket(), b"index").await.unwrap();
+    let prefix = format!("index/{}", handle.id());
+    removed(&store, &prefix).await;
+    objects.held.send_replace(None);
+    assert!(flushing.await.unwrap().is_err());
+    assert_eq!(store.list_after(&prefix, None).await.unwrap(), []);
 }
 
 async fn removed(store: &Store, prefix: &str) {

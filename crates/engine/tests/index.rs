@@ -451,3 +451,104 @@ async fn calls_go_on_while_their_index_is_closed_and_opened_again() {
     }
     check_all(&index, &model).await;
 }
+
+/// Clients that go away in the middle of a put: each batch is there whole or not at all, and what was
+/// answered is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn puts_whose_callers_vanish_are_whole_or_nothing() {
+    let store = sole();
+    let first = engine(&store, quiet()).await;
+    let handle = index(&first, "index", one_field(2)).await;
+    let mut answered = Vec::new();
+    for round in 0..60usize {
+        let rows: Vec<_> =
+            (0..20).map(|n| (key(round * 20 + n), record(&[round as f32, n as f32]))).collect();
+        let put = tokio::spawn({
+            let handle = handle.clone();
+            async move { handle.put(batch(handle.schema(), &rows)).await }
+        });
+        // From before the request is sent to after it is answered.
+        for _ in 0..round % 12 {
+            tokio::task::yield_now().await;
+        }
+        put.abort();
+        if let Ok(done) = put.await {
+            done.unwrap();
+            answered.push(round);
+        }
+        if round % 20 == 7 {
+            handle.flush().await.unwrap();
+        }
+    }
+    let check = async |handle: &IndexHandle| {
+        for round in 0..60usize {
+            let keys: Vec<_> = (0..20).map(|n| key(round * 20 + n)).collect();
+            let found = handle.get(get(keys)).await.unwrap().iter().flatten().count();
+            assert!(found == 20 || found == 0 && !answered.contains(&round), "{round}: {found}");
+        }
+    };
+    check(&handle).await;
+    first.shutdown().await;
+    let second = engine(&store, quiet()).await;
+    check(&second.resolve(&bucket(), b"index").await.unwrap()).await;
+}
+
+/// The widest schema, the largest numbers, records without some or all of their fields; in memory, in
+/// a segment, after a restart.
+#[tokio::test]
+async fn the_widest_schema_holds_the_largest_numbers() {
+    let schema = vb_search::Schema {
+        vector_fields: vec![
+            common::field("a", 4096, vb_search::Metric::Euclidean),
+            common::field("b", 4096, vb_search::Metric::Cosine),
+            common::field("c", 4096, vb_search::Metric::InnerProduct),
+        ],
+        non_filterable: Vec::new(),
+    };
+    let scales = [3e38f32, 1e38, 1.0, 1e-30, 1e-44, 0.0];
+    let vector = |n: usize, field: usize| -> Option<Vec<f32>> {
+        let value = |i: usize| ((n * 31 + i * 7 + field) % 11) as f32 / 11.0 - 0.4;
+        let scale = scales[(n + field) % scales.len()];
+        (n % 5 != field && n != 9).then(|| (0..4096).map(|i| value(i) * scale).collect())
+    };
+    let rows: Vec<_> = (0..40usize)
+        .map(|n| {
+            let vectors = (0..3).map(|field| vector(n, field)).collect();
+            (key(n), Record { vectors, metadata: None, attributes: Attributes::default() })
+        })
+        .collect();
+    let store = sole();
+    let first = engine(&store, quiet()).await;
+    let handle = index(&first, "index", schema).await;
+    handle.put(batch(handle.schema(), &rows)).await.unwrap();
+    let in_memory = widest_answers(&handle).await;
+    for (field, hits) in in_memory.iter().enumerate() {
+        let having = rows.iter().filter(|row| row.1.vectors[field % 3].is_some()).count();
+        assert_eq!(hits.len(), having);
+        assert!(hits.iter().all(|hit| hit.distance.is_finite()));
+        assert!(hits.is_sorted_by(|a, b| a.distance <= b.distance), "{field}");
+    }
+    handle.flush().await.unwrap();
+    assert_eq!(widest_answers(&handle).await, in_memory);
+    first.shutdown().await;
+    let second = engine(&store, quiet()).await;
+    let handle = second.resolve(&bucket(), b"index").await.unwrap();
+    assert_eq!(widest_answers(&handle).await, in_memory);
+    let got = handle.get(get(rows.iter().map(|row| row.0.clone()).collect())).await.unwrap();
+    for ((_, expected), row) in rows.iter().zip(got) {
+        assert_eq!(row.unwrap().vectors, expected.vectors);
+    }
+}
+
+/// Queries of several magnitudes on the three fields.
+async fn widest_answers(handle: &IndexHandle) -> Vec<Vec<vb_engine::Hit>> {
+    let mut answers = Vec::new();
+    for value in [3e38f32, 1.0, 1e-38] {
+        for field in 0..3 {
+            let mut query = query(&vec![value; 4096], 100);
+            query.field = field;
+            answers.push(handle.query(query).await.unwrap());
+        }
+    }
+    answers
+}

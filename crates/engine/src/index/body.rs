@@ -130,6 +130,9 @@ impl Body {
     }
 
     fn check(&self) -> Result<(), &'static str> {
+        if self.segments.iter().any(SegmentEntry::has_oversized_bitmap) {
+            return Err("a deletion bitmap longer than any of its segment");
+        }
         let docs: u64 = self.segments.iter().map(|entry| u64::from(entry.meta.docs)).sum();
         if docs != self.counters.docs {
             return Err("the document counter disagrees with the segments");
@@ -160,6 +163,15 @@ impl Counters {
 }
 
 impl SegmentEntry {
+    /// Per 65,536 documents a bitmap takes 8 KiB and a few numbers. Nobody should make room for more.
+    fn has_oversized_bitmap(&self) -> bool {
+        let containers = u64::from(self.meta.docs).div_ceil(1 << 16);
+        match &self.deleted {
+            DeletedBitmap::Object(object) => object.length > 64 + containers * (8192 + 64),
+            DeletedBitmap::None | DeletedBitmap::Inline(_) => false,
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         let meta = &self.meta;
         out.put_u128(meta.name);

@@ -183,11 +183,11 @@ impl Writer {
         let started = Instant::now();
         let batches = group.payloads.len();
         let committed = self.log.commit(group.payloads).await;
-        context.meters.commits.add(1);
-        context.meters.batches.add(batches);
-        context.meters.commit_micros.add_time(started.elapsed());
         match committed {
             Ok(committed) => {
+                context.meters.commits.add(1);
+                context.meters.batches.add(batches);
+                context.meters.commit_micros.add_time(started.elapsed());
                 let applied = self.apply(committed.events).await;
                 // Durable, but not to be seen by this process: the caller must not be told "done".
                 let answer = applied.clone().map_err(|_| Error::OutcomeUnknown);
