@@ -80,6 +80,7 @@ fn setting_args() -> Vec<Arg> {
         .long("config")
         .value_name("FILE")
         .env("VECTORBUCKET_CONFIG")
+        .hide_env_values(true)
         .value_parser(clap::value_parser!(std::path::PathBuf))
         .help("TOML file with settings");
     std::iter::once(file).chain(SETTINGS.iter().filter_map(setting_arg)).collect()

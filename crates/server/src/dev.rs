@@ -48,7 +48,7 @@ pub(crate) fn prepare(config: &mut Config) -> Result<Dev, Failure> {
         StoreUrl::Local(dir) => dir.clone(),
         StoreUrl::Memory => PathBuf::from("./data"),
     };
-    std::fs::create_dir_all(&folder).map_err(|e| cannot("make", &folder, &e))?;
+    std::fs::create_dir_all(&folder).map_err(|e| no_folder(&folder, &e))?;
     if config.root_access_key_id.is_empty() {
         let found = read(&folder.join(CREDENTIALS_FILE))?;
         found.unwrap_or_else(generated).fill(config);
@@ -115,6 +115,13 @@ fn read(path: &Path) -> Result<Option<Made>, Failure> {
     })
 }
 
+fn no_folder(folder: &Path, error: &std::io::Error) -> Failure {
+    let folder = folder.display();
+    Failure::Store(format!(
+        "cannot make the folder {folder}: {error}; give one that you may write to with --store"
+    ))
+}
+
 fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::Credentials(format!("cannot {verb} {}: {error}", path.display()))
 }
@@ -174,7 +181,7 @@ vectorbucket is ready
     keys   {keys}
 
 In another terminal, first:
-    . {shell}
+{path}    . {shell}
 
 Client commands:
     vectorbucket vectors-api put-vector-bucket --bucket my-vectors
@@ -202,6 +209,7 @@ Go (go get github.com/aliyun/alibabacloud-oss-go-sdk-v2):
 "#,
             store = store_name(&config.store),
             keys = self.keys(),
+            path = path_line(),
             shell = shell.display(),
             curl = self.curl(&url, region),
         );
@@ -234,6 +242,18 @@ Go (go get github.com/aliyun/alibabacloud-oss-go-sdk-v2):
         };
         let query = presign(&self.credentials, &input, URL_SECONDS);
         format!("curl '{url}/?{query}'   # lists buckets, valid for 7 days")
+    }
+}
+
+/// The line that makes the bare name `vectorbucket` work, unless it works already.
+fn path_line() -> String {
+    let Ok(own) = std::env::current_exe() else { return String::new() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    match own.parent() {
+        Some(folder) if !std::env::split_paths(&path).any(|entry| entry == folder) => {
+            format!("    export PATH=\"{}:$PATH\"\n", folder.display())
+        }
+        _ => String::new(),
     }
 }
 
@@ -282,6 +302,23 @@ mod tests {
         std::fs::write(&path, "something else").unwrap();
         let refused = prepare(&mut config(folder.path())).err().map(|f| f.to_string());
         assert!(refused.unwrap().contains("delete it"));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_the_stores_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let failure = prepare(&mut config(&file)).err().unwrap();
+        assert_eq!(failure.code(), 5);
+        assert!(failure.to_string().contains("--store"), "{failure}");
+    }
+
+    #[test]
+    fn the_programs_folder_is_offered_for_the_path() {
+        let folder = std::env::current_exe().unwrap().parent().unwrap().display().to_string();
+        // No PATH has a test's folder.
+        assert_eq!(path_line(), format!("    export PATH=\"{folder}:$PATH\"\n"));
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl Server {
     /// # Errors
     /// One [`Failure`] per thing that can be wrong; nothing keeps running then.
     pub async fn start(config: &Config) -> Result<Handle, Failure> {
-        let admin_listener = bind("admin_listen", config.admin_listen).await?;
         let listener = bind("listen", config.listen).await?;
+        let admin_listener = bind("admin_listen", config.admin_listen).await?;
         let phases = Phases::new();
         let metrics = Arc::new(Metrics::new());
         let admin = Admin { phases: phases.clone(), metrics: Arc::clone(&metrics) };

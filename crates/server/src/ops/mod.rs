@@ -179,7 +179,8 @@ pub(crate) async fn run(
             vector::query(ctx, named(grant, request, exchange)?).await
         }
         Operation::PutVectorIndexFusion | Operation::QueryVectorsFusion => {
-            Err(Fault::NotImplemented.into())
+            let text = "Fusion indexes are not implemented in this version.";
+            Err(Error::with_message(Fault::NotImplemented, text).into())
         }
     }
 }

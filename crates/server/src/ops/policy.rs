@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use vb_api::oss::{Error, Fault};
 use vb_engine::BucketChange;
-use vb_policy::{Document, ErrorKind};
+use vb_policy::{Document, ErrorKind, PolicyError};
 
 use super::Context;
 use crate::authorize::Authorized;
@@ -24,8 +24,20 @@ impl Put {
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Error> {
         match Document::parse(body) {
             Ok(_) => Ok(Self(Bytes::copy_from_slice(body))),
-            Err(refused) => Err(Error::with_message(fault(refused.kind), refused.message)),
+            Err(refused) => Err(refusal(&refused)),
         }
+    }
+}
+
+/// Only the syntax has a place worth telling; the other faults say it all.
+fn refusal(refused: &PolicyError) -> Error {
+    let fault = fault(refused.kind);
+    match refused.kind {
+        ErrorKind::Syntax => {
+            let standard = fault.message().trim_end_matches('.');
+            Error::with_message(fault, format!("{standard}: {}.", refused.message))
+        }
+        ErrorKind::TooLarge | ErrorKind::Version | ErrorKind::ItemTooLong => Error::new(fault),
     }
 }
 
