@@ -78,6 +78,7 @@ impl Server {
         ];
         process::say(&format!("\n==> {BINARY} {}", arguments.join(" ")));
         let child = process::command(BINARY, &arguments)
+            .env("VECTORBUCKET_LOG", "warn")
             .stdout(Stdio::null())
             .spawn()
             .map_err(|e| format!("{BINARY}: {e}"))?;

@@ -101,8 +101,9 @@ class Tagger:
 
 
 def index_names(client):
+    """The indexes that are there to stay: a kill inside a deletion leaves one `deleting`, which the server completes."""
     answer = client.post("listVectorIndexes", {"maxResults": 500}, BUCKET)
-    return [i["indexName"] for i in answer.json()["indexes"]]
+    return [i["indexName"] for i in answer.json()["indexes"] if i["status"] == "enable"]
 
 
 def settle(client, writers, churner, tagger):
