@@ -12,50 +12,12 @@ use std::arch::x86_64::{
 /// Lanes 0..8, 8..16, 16..24 and 24..32.
 type Block = [__m256; 4];
 
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    sum::<false>(a, b)
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
-    sum::<true>(a, b)
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn dot_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    each_row::<false>(query, rows, out);
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn l2_squared_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    each_row::<true>(query, rows, out);
-}
+super::kernels!("avx2,fma");
 
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn each_row<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    let mut rest = rows;
-    for out in out {
-        let (row, next) = rest.split_at(query.len());
-        *out = sum::<L2>(query, row);
-        rest = next;
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn sum<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [_mm256_setzero_ps(); 4];
-    let (a_blocks, a_tail) = a.as_chunks::<LANES>();
-    let (b_blocks, b_tail) = b.as_chunks::<LANES>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        lanes = step::<L2>(load(a), load(b), lanes);
-    }
-    if !a_tail.is_empty() {
-        lanes = step::<L2>(load_tail(a_tail), load_tail(b_tail), lanes);
-    }
-    reduce(lanes)
+fn zero() -> Block {
+    [_mm256_setzero_ps(); 4]
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -13,50 +13,12 @@ use std::arch::x86_64::{
 /// Lanes 0..16 and 16..32.
 type Block = [__m512; 2];
 
-#[target_feature(enable = "avx512f")]
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    sum::<false>(a, b)
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
-    sum::<true>(a, b)
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) fn dot_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    each_row::<false>(query, rows, out);
-}
-
-#[target_feature(enable = "avx512f")]
-pub(crate) fn l2_squared_rows(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    each_row::<true>(query, rows, out);
-}
+super::kernels!("avx512f");
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn each_row<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
-    let mut rest = rows;
-    for out in out {
-        let (row, next) = rest.split_at(query.len());
-        *out = sum::<L2>(query, row);
-        rest = next;
-    }
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn sum<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [_mm512_setzero_ps(); 2];
-    let (a_blocks, a_tail) = a.as_chunks::<LANES>();
-    let (b_blocks, b_tail) = b.as_chunks::<LANES>();
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        lanes = step::<L2>(load(a), load(b), lanes);
-    }
-    if !a_tail.is_empty() {
-        lanes = step::<L2>(load_tail(a_tail), load_tail(b_tail), lanes);
-    }
-    reduce(lanes)
+fn zero() -> Block {
+    [_mm512_setzero_ps(); 2]
 }
 
 #[target_feature(enable = "avx512f")]
