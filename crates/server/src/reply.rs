@@ -254,4 +254,32 @@ mod tests {
         assert_eq!(status(vb_engine::Error::Conflict), 409);
         assert_eq!(status(vb_engine::Error::TooLarge { bytes: 2, bytes_max: 1 }), 400);
     }
+
+    /// The failures that no client can bring about on demand, whole: status, code, EC and body.
+    #[test]
+    fn failures_of_the_engine_are_answered_in_the_shape_of_the_wire() {
+        use vb_engine::Error as E;
+        let full = E::Storage(Arc::new(StoreError::new(StoreErrorKind::Full, "x")));
+        let id = RequestId::from_random([7; 12]);
+        for (failed, status, code, ec) in [
+            (E::Conflict, 409, "VectorIndexOperationConflict", "0900-00000506"),
+            (E::Busy, 429, "QpsLimitExceeded", "0900-00000701"),
+            (E::Closed, 503, "ServiceUnavailable", "0900-00000702"),
+            (E::OutcomeUnknown, 503, "ServiceUnavailable", "0900-00000703"),
+            (full, 503, "ServiceUnavailable", "0900-00000704"),
+            (E::Invalid("a fault of ours"), 500, "InternalError", "0900-00000705"),
+        ] {
+            let answer = failure(&Refusal::from(failed).error, &origin(&id, false));
+            assert_eq!(answer.status().as_u16(), status, "{code}");
+            assert_eq!(answer.headers()["x-oss-ec"], ec, "{code}");
+            assert_eq!(answer.headers()["content-type"], "application/json", "{code}");
+            let body: serde_json::Value =
+                serde_json::from_slice(answer.body().data.as_ref().unwrap()).unwrap();
+            let error = &body["Error"];
+            assert_eq!((&error["Code"], &error["EC"]), (&code.into(), &ec.into()));
+            assert_eq!(error["RequestId"], "070707070707070707070707", "{code}");
+            assert_eq!(error["HostId"], "b-1.localhost", "{code}");
+            assert!(!error["Message"].as_str().unwrap().contains("fault of ours"), "{code}");
+        }
+    }
 }

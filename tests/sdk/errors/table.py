@@ -953,11 +953,11 @@ UNREACHABLE = {
     "0900-00000103": "AccessKeyIdAndSecurityTokenNotMatch: needs STS",
     "0900-00000210": "a head beyond the limits is answered by the HTTP library",
     "0900-00000211": "a head that is no HTTP is answered by the HTTP library",
-    "0900-00000506": "VectorIndexOperationConflict: needs a drop that was interrupted",
-    "0900-00000701": "QpsLimitExceeded: no rate limits by default",
+    "0900-00000506": "VectorIndexOperationConflict: needs a drop that was interrupted; the server's unit tests pin the answer",
+    "0900-00000701": "QpsLimitExceeded: no rate limits by default; the server's unit tests pin the answer",
     "0900-00000702": "ServiceUnavailable: test_faults.py, unwritable folder",
-    "0900-00000703": "ServiceUnavailable, outcome unknown: needs a store that loses replies",
+    "0900-00000703": "ServiceUnavailable, outcome unknown: needs a store that loses replies; the server's unit tests pin the answer",
     "0900-00000704": "ServiceUnavailable, full: test_faults.py, full disk",
-    "0900-00000705": "InternalError: would be a bug",
+    "0900-00000705": "InternalError: would be a bug; the server's unit tests pin the answer",
 }
 """ECs of docs/compatibility.md that no row provokes, each with the reason."""
