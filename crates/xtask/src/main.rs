@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod process;
+mod soak;
 mod test;
 mod tidy;
 
@@ -28,6 +29,8 @@ enum Command {
     Tidy,
     /// Measure speed and write target/bench/*.json (see docs/benchmarks.md).
     Bench(bench::Options),
+    /// Long runs: overwrites, idle indexes, latency, reliability, simulation (see docs/testing.md).
+    Soak(soak::Options),
     /// Import 340,479 word vectors over HTTP and answer "nearest words to ..." queries.
     Demo(demo::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Demo(options) => demo::run(&options),
     };
     match done {
