@@ -41,6 +41,7 @@ mod read;
 mod records;
 mod registry;
 mod requests;
+mod spread;
 mod stats;
 
 pub use engine::Engine;
@@ -54,4 +55,5 @@ pub use records::{
 pub use requests::{
     GetRequest, Hit, ListPage, ListRequest, Position, PutBatch, Query, Row, VectorColumn,
 };
+pub use spread::{Helper, NotScanned, Scanning, Spread};
 pub use stats::Stats;

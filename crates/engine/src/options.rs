@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vb_kernel::Level;
 
+use crate::spread::Spread;
+
 /// How an engine behaves. `Options::default()` suits a server.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -33,6 +35,8 @@ pub struct Options {
     pub buckets_max: usize,
     /// Indexes per bucket.
     pub indexes_max: usize,
+    /// Other processes over the same store that can scan segments for this one; `None`: none.
+    pub spread: Option<Arc<dyn Spread>>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where random ids come from.
@@ -53,6 +57,7 @@ impl Default for Options {
             threads: None,
             buckets_max: 100,
             indexes_max: 100,
+            spread: None,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
         }
