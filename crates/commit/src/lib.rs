@@ -28,4 +28,4 @@ pub use format::FormatError;
 pub use log::{Collected, Committed, Event, Fold, FoldError, Folded, Log, Opened};
 pub use manifest::{FOLDED_WRITERS_MAX, FoldedWriter, MANIFEST_BYTES_MAX, Manifest};
 pub use slot::{SLOT_BYTES_MAX, Slot, WriterId, groups, slot_bytes};
-pub use store::{Listing, LocalOptions, ObjectInfo, Store, StoreCounts, VerbCount};
+pub use store::{Listing, LocalOptions, ObjectInfo, ObjectWriter, Store, StoreCounts, VerbCount};

@@ -8,6 +8,7 @@
 mod count;
 mod local;
 mod probe;
+mod writer;
 
 use std::fmt;
 use std::ops::Range;
@@ -23,6 +24,7 @@ use self::count::{Counters, Verb};
 pub use self::count::{StoreCounts, VerbCount};
 use self::local::LocalFolder;
 pub use self::local::LocalOptions;
+pub use self::writer::ObjectWriter;
 use crate::error::{StoreError, StoreErrorKind};
 
 /// How many deletes are under way at once.
@@ -145,7 +147,21 @@ impl Store {
     ///
     /// What the store answered; the old or the new object is there.
     pub async fn put(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.write(Verb::Put, PutMode::Overwrite, path, vec![bytes]).await
+        self.put_parts(path, vec![bytes]).await
+    }
+
+    /// As [`Self::put`], of parts to be written one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::put`].
+    pub async fn put_parts(&self, path: &str, parts: Vec<Bytes>) -> Result<(), StoreError> {
+        self.write(Verb::Put, PutMode::Overwrite, path, parts).await
+    }
+
+    /// Writes a large object piece by piece, replacing any of that name once it is complete.
+    pub fn writer(&self, path: &str) -> ObjectWriter {
+        ObjectWriter::new(self, path)
     }
 
     async fn write(
