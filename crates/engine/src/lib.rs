@@ -19,6 +19,8 @@
 //!   [`Error::Corrupt`].
 //! - Time, chance and objects come in through [`Clock`], [`Random`] and [`vb_commit::Store`] alone.
 
+#[expect(dead_code, reason = "the readers come next")]
+mod cache;
 mod catalog;
 mod codec;
 mod context;

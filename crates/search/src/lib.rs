@@ -32,8 +32,9 @@ pub use scan::{
 };
 pub use schema::{Metric, Schema, VECTOR_FIELDS_MAX, VectorField};
 pub use segment::{
-    BuiltSegment, MetadataCursor, RowRef, SECTION_ALIGN, SectionKind, Segment, SegmentBuilder,
-    StoredSection, checksum,
+    BuiltSegment, KeysBuilder, ListBuilder, MergeInput, MetadataCursor, MetadataWriter,
+    NormsBuilder, Part, PartId, RowRef, SECTION_ALIGN, SectionKind, SectionPlace, Segment,
+    SegmentBuilder, StoredSection, StreamedSection, VectorsWriter, checksum, merge_attributes,
 };
 
 /// The number of a document in its segment, from 0.

@@ -18,17 +18,24 @@ mod key_index;
 mod keys;
 mod lists;
 mod metadata;
+mod part;
 mod section;
 #[cfg(test)]
 mod tests;
 mod vectors;
+mod writer;
 
 pub use builder::{BuiltSegment, RowRef, SegmentBuilder};
 #[cfg(test)]
 pub(crate) use lists::build as build_lists;
 pub(crate) use lists::{ListPiece, Lists};
 pub use metadata::MetadataCursor;
+pub use part::{Part, PartId, SectionPlace};
 pub use section::{SECTION_ALIGN, SectionKind, checksum};
+pub use writer::{
+    KeysBuilder, ListBuilder, MergeInput, MetadataWriter, NormsBuilder, StreamedSection,
+    VectorsWriter, merge_attributes,
+};
 
 use crate::DocId;
 use crate::attributes::Attributes;
@@ -100,6 +107,98 @@ impl Segment {
             .map(|(number, field)| Field::open(docs, field, number, sections))
             .collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(Sections { docs, keys, key_index, metadata, columns, fields })))
+    }
+
+    /// A segment of which nothing is loaded: `table` says where its sections lie.
+    pub fn of_parts(
+        _schema: &Schema,
+        _docs: u32,
+        _table: Vec<SectionPlace>,
+    ) -> Result<Self, Corrupt> {
+        todo!()
+    }
+
+    /// Adds a part that was read. Directories (lists, vector extents, metadata index) come before
+    /// the extents and blocks they lead to.
+    pub fn add(&mut self, _part: &Part) -> Result<(), Corrupt> {
+        todo!()
+    }
+
+    /// Whether a part was added.
+    pub fn has(&self, _id: PartId) -> bool {
+        todo!()
+    }
+
+    /// Where a part lies in the object, and its CRC32C. Extents and blocks have a place once their
+    /// directory was added. `None` if the segment has no such part.
+    pub fn place(&self, _id: PartId) -> Option<(Range<u64>, u32)> {
+        todo!()
+    }
+
+    /// The part that [`Segment::may_contain`] needs.
+    pub fn key_filter_part(&self) -> PartId {
+        todo!()
+    }
+
+    /// The part that says where the extents of a field lie; `None` if its vectors are one part.
+    pub fn vector_directory(&self, _field: usize) -> Option<PartId> {
+        todo!()
+    }
+
+    /// How many extents the field's rows are cut into.
+    pub fn extent_count(&self, _field: usize) -> u32 {
+        todo!()
+    }
+
+    /// The rows of one extent.
+    pub fn extent_rows(&self, _field: usize, _extent: u32) -> Range<usize> {
+        todo!()
+    }
+
+    /// The part with the values of one extent.
+    pub fn vector_part(&self, _field: usize, _extent: u32) -> PartId {
+        todo!()
+    }
+
+    /// Cuts rows by extents.
+    pub fn extents_of_rows(&self, _field: usize, _rows: Range<usize>) -> Vec<(u32, Range<usize>)> {
+        todo!()
+    }
+
+    /// The extents that hold vectors of any of these documents, ascending.
+    pub fn extents_with(&self, _field: usize, _docs: &RoaringBitmap) -> Vec<u32> {
+        todo!()
+    }
+
+    /// The extent with the vector of a document; `None` if it lacks the field.
+    pub fn extent_of(&self, _field: usize, _doc: DocId) -> Option<u32> {
+        todo!()
+    }
+
+    /// The row with the vector of a document; `None` if it lacks the field.
+    pub fn row_of(&self, _field: usize, _doc: DocId) -> Option<usize> {
+        todo!()
+    }
+
+    /// The norm of a row; `None` if the field is not a cosine field.
+    pub fn norm(&self, _field: usize, _row: usize) -> Option<f32> {
+        todo!()
+    }
+
+    /// The part that says where the blocks of metadata lie. If [`Segment::metadata_part`] is `None`
+    /// for its documents, it has the metadata itself.
+    pub fn metadata_directory(&self) -> PartId {
+        todo!()
+    }
+
+    /// The part with the metadata of a document; `None` if the directory has it.
+    pub fn metadata_part(&self, _doc: DocId) -> Option<PartId> {
+        todo!()
+    }
+
+    /// False if no document has a key of this hash; rarely true though none has.
+    pub fn may_contain(&self, _hash: u64) -> bool {
+        todo!()
     }
 
     /// The number of documents.

@@ -36,6 +36,12 @@ impl SectionKind {
     pub const CODES: Self = Self(9);
     /// Reserved: a text index.
     pub const TEXT: Self = Self(10);
+    /// Where the extents of one vector field lie, and their checksums.
+    pub const VECTOR_EXTENTS: Self = Self(11);
+    /// Where the blocks of metadata lie, and their checksums.
+    pub const METADATA_INDEX: Self = Self(12);
+    /// Filter over key hashes.
+    pub const KEY_FILTER: Self = Self(13);
 
     /// For errors.
     pub(crate) fn name(self) -> &'static str {
@@ -47,6 +53,9 @@ impl SectionKind {
             Self::VECTORS => "vectors section",
             Self::NORMS => "norms section",
             Self::LISTS => "lists section",
+            Self::VECTOR_EXTENTS => "vector extents section",
+            Self::METADATA_INDEX => "metadata index section",
+            Self::KEY_FILTER => "key filter section",
             _ => "section",
         }
     }
