@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use vb_commit::{Store, WriterId};
 use vb_kernel::Kernels;
 
+use crate::budget::Budget;
 use crate::options::Options;
 use crate::pool::Pool;
 use crate::stats::Meters;
@@ -21,6 +22,8 @@ pub(crate) struct Context {
     /// This engine as a writer of logs.
     pub(crate) writer: WriterId,
     pub(crate) meters: Meters,
+    /// How memory and background work are divided.
+    pub(crate) budget: Budget,
     /// Tells the driver that there may be something to do before its next round.
     pub(crate) wake: Notify,
     started: Instant,
@@ -36,6 +39,7 @@ impl Context {
             kernels,
             writer: WriterId(options.random.id()),
             meters: Meters::default(),
+            budget: Budget::new(&options),
             wake: Notify::new(),
             started: Instant::now(),
             options,

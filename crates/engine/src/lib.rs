@@ -21,6 +21,7 @@
 
 #[expect(dead_code, reason = "the readers come next")]
 mod cache;
+mod budget;
 mod catalog;
 mod codec;
 mod context;
@@ -49,7 +50,9 @@ mod stats;
 pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;
-pub use options::{Clock, Options, Random, SystemClock, SystemRandom};
+pub use options::{
+    Background, Clock, Compaction, Options, Random, Sabotage, SystemClock, SystemRandom,
+};
 pub use records::{
     BucketChange, BucketId, BucketRecord, BucketSettings, Created, IndexId, IndexRecord,
     IndexSettings, IndexState, LoggingTarget,

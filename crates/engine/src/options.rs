@@ -27,6 +27,21 @@ pub struct Options {
     /// After how long a dropped index's prefix is swept for the second and last time, on a store
     /// with other writers.
     pub sweep_grace: Duration,
+    /// Bytes of memory that records not yet in segments, cached parts of segments, scans and merges
+    /// take together, about; `budget.rs` says how it is divided. What requests and their bodies take
+    /// comes on top and is bounded by the caller.
+    pub memory_limit: usize,
+    /// When segments are merged and rewritten.
+    pub compaction: Compaction,
+    /// On a store with other writers, how long an object stays after the last manifest that names it
+    /// was superseded, so that readers of older snapshots find it. Without other writers an object
+    /// goes when the last snapshot of this process lets go of it.
+    pub collect_grace: Duration,
+    /// How much of the machine background work may take.
+    pub background: Background,
+    /// Known-bad variants, which the simulation must find.
+    #[doc(hidden)]
+    pub sabotage: Sabotage,
     /// The vector instruction level; `None`: the best the CPU has.
     pub level: Option<Level>,
     /// Threads of the CPU pool; `None`: one per core.
@@ -53,6 +68,11 @@ impl Default for Options {
             opens_max: 16,
             catalog_age_max: Duration::from_secs(2),
             sweep_grace: Duration::from_secs(3600),
+            memory_limit: 1 << 30,
+            compaction: Compaction::default(),
+            collect_grace: Duration::from_secs(3600),
+            background: Background::default(),
+            sabotage: Sabotage::None,
             level: None,
             threads: None,
             buckets_max: 100,
@@ -62,6 +82,75 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
         }
     }
+}
+
+/// When segments are merged and rewritten; `docs/design/compaction.md` has the arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compaction {
+    /// Whether it happens by itself; else only when asked for.
+    pub automatic: bool,
+    /// Segments of an index once it is at rest, those near `segment_bytes_max` not counted.
+    pub segments_at_rest: usize,
+    /// Segments of an index under load, those near `segment_bytes_max` not counted: at this many,
+    /// records wait in the memtable until a merge is done.
+    pub segments_max: usize,
+    /// This many segments of about one size become one.
+    pub fan_in: usize,
+    /// Bytes of a segment at most, about.
+    pub segment_bytes_max: u64,
+    /// Under load, a segment is rewritten when deleted documents are this share of it.
+    pub deleted_share_max: f64,
+    /// At rest, an index is rewritten as far as needed until its segments take at most this many
+    /// times the bytes of what is live in them.
+    pub bytes_at_rest_max: f64,
+    /// An index is at rest when nobody wrote to it for this long.
+    pub rest_after: Duration,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            automatic: true,
+            segments_at_rest: 6,
+            segments_max: 12,
+            fan_in: 4,
+            segment_bytes_max: 4 << 30,
+            deleted_share_max: 0.5,
+            bytes_at_rest_max: 1.15,
+            rest_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How much of the machine background work may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Background {
+    /// Flushes, merges, collections and closings under way at a time, over all indexes.
+    pub jobs_max: usize,
+    /// Merges among them.
+    pub merges_max: usize,
+    /// Bytes per second that merges read and write together; `None`: as fast as it goes.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self { jobs_max: 4, merges_max: 2, bytes_per_second: None }
+    }
+}
+
+/// Known-bad variants of the engine: each breaks one rule that a test must notice is broken.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Sabotage {
+    /// The engine as it should be.
+    #[default]
+    None,
+    /// A merge forgets what was deleted or overwritten while it ran.
+    CompactionDropsBitmap,
+    /// A flush forgets what was deleted or overwritten in segments before it began.
+    FlushDropsBitmap,
 }
 
 /// Wall-clock time. Durations and timers use the runtime's clock, which a simulation can pause.
