@@ -17,7 +17,7 @@ mod log;
 pub mod machine;
 mod manifest;
 mod names;
-mod number;
+mod process;
 pub mod rules;
 mod slot;
 mod store;
@@ -27,5 +27,7 @@ pub use error::{CommitError, CreateError, StoreError, StoreErrorKind};
 pub use format::FormatError;
 pub use log::{Collected, Committed, Event, Fold, FoldError, Folded, Log, Opened};
 pub use manifest::{FOLDED_WRITERS_MAX, FoldedWriter, MANIFEST_BYTES_MAX, Manifest};
+#[doc(hidden)]
+pub use process::Process;
 pub use slot::{SLOT_BYTES_MAX, Slot, WriterId, groups, slot_bytes};
 pub use store::{Listing, LocalOptions, ObjectInfo, ObjectWriter, Store, StoreCounts, VerbCount};

@@ -13,8 +13,6 @@ use self::run::Runner;
 use crate::error::{CommitError, CreateError, StoreError};
 use crate::machine::{Machine, Outcome, Step};
 use crate::manifest::Manifest;
-use crate::number;
-use crate::rules::Rules;
 use crate::slot::{SLOT_BYTES_MAX, Slot, WriterId, slot_bytes};
 use crate::store::Store;
 
@@ -111,10 +109,10 @@ impl Log {
         writer: WriterId,
         body: Bytes,
     ) -> Result<Self, CreateError> {
-        let mut machine = Machine::new(Rules::SOUND, writer, store.sole_writer());
+        let mut machine = Machine::new(store.process().rules(), writer, store.sole_writer());
         let mut runner = Runner::new(store, prefix);
-        let incarnation = WriterId::random().0 as u64;
-        let first = machine.create(body, number::take(1), incarnation);
+        let process = store.process();
+        let first = machine.create(body, process.take_numbers(1), process.incarnation());
         match runner.run(&mut machine, first).await {
             Outcome::Folded => Ok(Self::with_view(machine, runner, writer)),
             Outcome::Taken => Err(CreateError::AlreadyExists),
@@ -133,7 +131,7 @@ impl Log {
         prefix: &str,
         writer: WriterId,
     ) -> Result<Option<(Self, Opened)>, StoreError> {
-        let mut machine = Machine::new(Rules::SOUND, writer, store.sole_writer());
+        let mut machine = Machine::new(store.process().rules(), writer, store.sole_writer());
         let mut runner = Runner::new(store, prefix);
         let first = machine.open();
         match runner.run(&mut machine, first).await {
@@ -177,7 +175,7 @@ impl Log {
         if bytes > SLOT_BYTES_MAX {
             return Err(CommitError::TooLarge { bytes });
         }
-        let first = number::take(group.len());
+        let first = self.runner.process().take_numbers(group.len());
         let batches: Vec<_> = (first..).zip(group).collect();
         let numbers = batches.iter().map(|(number, _)| *number).collect();
         let step = self.machine.commit(batches);
@@ -207,7 +205,8 @@ impl Log {
     ///
     /// See [`FoldError`].
     pub async fn fold(&mut self, fold: Fold) -> Result<Folded, FoldError> {
-        let step = self.machine.fold(fold, number::take(1));
+        let stamp = self.runner.process().take_numbers(1);
+        let step = self.machine.fold(fold, stamp);
         match self.run(step).await.map_err(FoldError::Failed)? {
             Outcome::Folded => {
                 let events = self.take_events();
@@ -226,7 +225,8 @@ impl Log {
     ///
     /// What the store answered; the log may be half closed, which fences already.
     pub async fn close(&mut self) -> Result<(), CommitError> {
-        let step = self.machine.close(number::take(1));
+        let number = self.runner.process().take_numbers(1);
+        let step = self.machine.close(number);
         match self.run(step).await {
             Err(CommitError::Closed) => Ok(()),
             Err(error) => Err(error),
@@ -244,9 +244,9 @@ impl Log {
     ///
     /// As [`Self::close`]; to be repeated.
     pub async fn remove(store: &Store, prefix: &str, writer: WriterId) -> Result<(), CommitError> {
-        let mut machine = Machine::new(Rules::SOUND, writer, store.sole_writer());
+        let mut machine = Machine::new(store.process().rules(), writer, store.sole_writer());
         let mut runner = Runner::new(store, prefix);
-        let first = machine.close(number::take(1));
+        let first = machine.close(store.process().take_numbers(1));
         let outcome = runner.run(&mut machine, first).await;
         match runner.outcome(outcome) {
             Err(CommitError::Closed) => run::remove_closed(store, prefix).await,
@@ -315,6 +315,7 @@ impl Log {
         if let Some(view) = self.machine.view() {
             self.manifest = view.manifest.clone();
             self.tip = view.tip();
+            self.runner.remember(&self.manifest);
         }
         self.machine.take_events()
     }

@@ -26,6 +26,7 @@ use self::local::LocalFolder;
 pub use self::local::LocalOptions;
 pub use self::writer::ObjectWriter;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::process::Process;
 
 /// How many deletes are under way at once.
 const DELETES_AT_ONCE: usize = 16;
@@ -62,6 +63,7 @@ struct Inner {
     local: Option<LocalFolder>,
     sole_writer: bool,
     counters: Counters,
+    process: Process,
 }
 
 impl fmt::Debug for Store {
@@ -98,8 +100,21 @@ impl Store {
         Self::new(objects, None, sole_writer)
     }
 
+    /// As [`Self::from_object_store`], for one of several simulated processes.
+    #[doc(hidden)]
+    pub fn simulated(objects: Arc<dyn ObjectStore>, sole_writer: bool, process: Process) -> Self {
+        let counters = Counters::default();
+        Self(Arc::new(Inner { objects, local: None, sole_writer, counters, process }))
+    }
+
     fn new(objects: Arc<dyn ObjectStore>, local: Option<LocalFolder>, sole_writer: bool) -> Self {
-        Self(Arc::new(Inner { objects, local, sole_writer, counters: Counters::default() }))
+        let (counters, process) = (Counters::default(), Process::real());
+        Self(Arc::new(Inner { objects, local, sole_writer, counters, process }))
+    }
+
+    /// The process that uses the store.
+    pub(crate) fn process(&self) -> &Process {
+        &self.0.process
     }
 
     /// Whether no other process can write to this store.

@@ -11,7 +11,8 @@ use crate::format::FormatError;
 use crate::machine::{Machine, Outcome, Reply, Request, Step};
 use crate::manifest::Manifest;
 use crate::names::Series;
-use crate::rules::{CollectionPlan, Rules};
+use crate::process::Process;
+use crate::rules::CollectionPlan;
 use crate::slot::Slot;
 use crate::store::{ObjectInfo, Store};
 
@@ -47,6 +48,16 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn new(store: &Store, prefix: &str) -> Self {
         Self { store: store.clone(), prefix: prefix.to_owned(), error: None, unanswered: 0 }
+    }
+
+    /// The process that runs the task.
+    pub(super) fn process(&self) -> &Process {
+        self.store.process()
+    }
+
+    /// Notes the newest manifest known, for a known-bad variant.
+    pub(super) fn remember(&self, manifest: &Manifest) {
+        self.process().remember(&self.prefix, manifest);
     }
 
     /// Runs a task to its outcome.
@@ -208,7 +219,9 @@ pub(super) async fn collect(
     keep_since_ms: i64,
 ) -> Result<Collected, StoreError> {
     let mut runner = Runner::new(store, prefix);
-    let (mut collector, mut request) = Collector::begin(Rules::SOUND, None);
+    let process = store.process();
+    let (mut collector, mut request) =
+        Collector::begin(process.rules(), process.remembered(prefix));
     loop {
         match collector.reply(runner.execute(request).await) {
             CollectorStep::Send(next) => request = next,
