@@ -7,17 +7,28 @@ use tokio::sync::oneshot;
 
 /// A fixed set of threads for work that computes and never waits. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Pool(Arc<rayon::ThreadPool>);
+pub(crate) struct Pool(Threads);
+
+#[derive(Clone, Debug)]
+enum Threads {
+    /// Threads of its own.
+    Own(Arc<rayon::ThreadPool>),
+    /// The caller's, so that a simulation is a function of its seed.
+    Callers,
+}
 
 impl Pool {
-    /// Starts the threads; `None`: one per core.
+    /// Starts the threads. `None`: one per core; none at all: work runs on the thread that asks.
     pub(crate) fn new(threads: Option<usize>) -> Self {
+        if threads == Some(0) {
+            return Self(Threads::Callers);
+        }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads.unwrap_or(0))
             .thread_name(|number| format!("cpu-{number}"))
             .build()
             .expect("the operating system lets the process start threads");
-        Self(Arc::new(pool))
+        Self(Threads::Own(Arc::new(pool)))
     }
 
     /// Runs `work` on the pool; parallel iterators inside it use the same threads.
@@ -27,14 +38,40 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let (reply, answer) = oneshot::channel();
-        self.0.spawn(move || {
-            // Nobody waits any more when the receiver is gone.
-            let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
-        });
-        match answer.await.expect("a pool job always answers") {
-            Ok(value) => value,
-            Err(panic) => resume_unwind(panic),
+        match &self.0 {
+            Threads::Own(pool) => run_on(pool, work).await,
+            Threads::Callers => {
+                keep_iterators_here();
+                let value = work();
+                // As with a pool, other tasks go on before the caller does.
+                tokio::task::yield_now().await;
+                value
+            }
         }
     }
+}
+
+async fn run_on<T: Send + 'static>(
+    pool: &rayon::ThreadPool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (reply, answer) = oneshot::channel();
+    pool.spawn(move || {
+        // Nobody waits any more when the receiver is gone.
+        let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
+    });
+    match answer.await.expect("a pool job always answers") {
+        Ok(value) => value,
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Makes this thread a pool of its own: parallel iterators would else go to rayon's global threads.
+fn keep_iterators_here() {
+    thread_local! {
+        static POOL: Option<rayon::ThreadPool> =
+            // It fails on a thread that is part of a pool already, which is as good.
+            rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().ok();
+    }
+    POOL.with(|_| {});
 }
