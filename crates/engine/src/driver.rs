@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::catalog::command::Command;
+use crate::catalog::idle_max;
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::index;
-use crate::paths;
 use crate::plan::{Step, plan};
 use crate::records::{BucketId, IndexId};
 
@@ -28,7 +28,7 @@ const JOBS_MAX: usize = 4;
 enum Subject {
     Index(IndexId),
     Bucket(BucketId),
-    /// The search for half-done deletions at the start.
+    /// The walk over all buckets.
     Store,
 }
 
@@ -36,13 +36,6 @@ enum Subject {
 pub(crate) async fn run(engine: Weak<Inner>) {
     let mut jobs: JoinSet<Subject> = JoinSet::new();
     let mut busy = HashSet::new();
-    if let Some(inner) = engine.upgrade() {
-        busy.insert(Subject::Store);
-        jobs.spawn(async move {
-            recover(&inner).await;
-            Subject::Store
-        });
-    }
     loop {
         let Some(context) = engine.upgrade().map(|inner| Arc::clone(&inner.context)) else {
             return;
@@ -85,12 +78,22 @@ fn start_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut HashSe
         });
     }
     start_bucket_jobs(inner, jobs, busy);
+    let walks = inner.walk.is_due(inner.context.unix_ms()) && jobs.len() < JOBS_MAX;
+    if walks && busy.insert(Subject::Store) {
+        let inner = Arc::clone(inner);
+        jobs.spawn(async move {
+            inner.walk.step(&inner).await;
+            Subject::Store
+        });
+    }
 }
 
 fn start_bucket_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut HashSet<Subject>) {
-    for (id, bucket) in inner.buckets.all() {
+    let open = inner.buckets.all();
+    let idle_max = idle_max(open.len(), &inner.context.options);
+    for (id, bucket) in open {
         let subject = Subject::Bucket(id.clone());
-        let idle = bucket.idle() >= inner.context.options.idle_after;
+        let idle = bucket.idle() >= idle_max;
         let work = bucket.has_background_work(|at_ms| inner.sweep_is_last(at_ms));
         if !(idle || work) || jobs.len() >= JOBS_MAX || !busy.insert(subject.clone()) {
             continue;
@@ -102,8 +105,7 @@ fn start_bucket_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut
                 bucket.cleaned(&cleaned);
                 report(&id, cleaned);
             } else {
-                bucket.close().await;
-                inner.buckets.forget(&id, &bucket);
+                inner.close_bucket(&id, &bucket).await;
             }
             subject
         });
@@ -111,7 +113,7 @@ fn start_bucket_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut
 }
 
 /// Completes half-done deletions of a bucket and removes what is left of its dropped indexes.
-async fn clean(inner: &Inner, bucket: &BucketId) -> Result<(), Error> {
+pub(crate) async fn clean(inner: &Inner, bucket: &BucketId) -> Result<(), Error> {
     inner.complete_drops(bucket).await?;
     let state = inner.state(bucket).await?;
     for dropped in &state.dropped {
@@ -126,30 +128,8 @@ async fn clean(inner: &Inner, bucket: &BucketId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens every bucket once, so that deletions a crash left half done are completed.
-async fn recover(inner: &Inner) {
-    let accounts = match inner.context.store.list_level(paths::CATALOG).await {
-        Ok(listing) => listing.prefixes,
-        Err(error) => {
-            tracing::warn!(%error, "could not look for half-done deletions");
-            return;
-        }
-    };
-    let names = accounts.iter().filter_map(|path| paths::decode_name(path.rsplit('/').next()?));
-    let names: Vec<_> = names.collect();
-    for account in names {
-        match inner.bucket_names(&account).await {
-            Ok(buckets) => {
-                for bucket in buckets {
-                    report(&bucket, clean(inner, &bucket).await);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "could not look for half-done deletions"),
-        }
-    }
-}
-
-fn report(bucket: &BucketId, outcome: Result<(), Error>) {
+/// Logs what a cleaning failed for, unless the engine or the bucket is gone.
+pub(crate) fn report(bucket: &BucketId, outcome: Result<(), Error>) {
     match outcome {
         Ok(()) | Err(Error::Closed | Error::NoSuchBucket) => {}
         Err(error) => tracing::warn!(?bucket, %error, "could not clean up after deletions"),

@@ -11,7 +11,9 @@ use vb_commit::Store;
 use vb_kernel::Kernels;
 
 use crate::catalog::command::{Command, CreateIndex};
+use crate::catalog::read::RecordCache;
 use crate::catalog::state::{Applied, Bucket};
+use crate::catalog::walk::Walk;
 use crate::catalog::{AskError, OpenBucket};
 use crate::context::Context;
 use crate::driver;
@@ -29,7 +31,7 @@ use crate::registry::{Opened, Registry};
 use crate::stats::Stats;
 
 /// Buckets of one listing that are read at the same time.
-const BUCKET_READS_MAX: usize = 16;
+const BUCKET_READS_MAX: usize = 64;
 /// How often a call repeats on a task that was just ending.
 const REPEATS_MAX: usize = 8;
 
@@ -48,6 +50,10 @@ pub(crate) struct Inner {
     pub(crate) context: Arc<Context>,
     pub(crate) buckets: Registry<BucketId, OpenBucket>,
     pub(crate) indexes: Registry<IndexId, OpenIndex>,
+    /// Records of buckets that are not open.
+    records: RecordCache,
+    /// The search for half-done deletions.
+    pub(crate) walk: Walk,
     /// Bucket creations go one by one, so that the quota holds exactly within one process.
     creations: Semaphore,
     closing: AtomicBool,
@@ -84,6 +90,8 @@ impl Engine {
             context: Arc::new(Context::new(store, options, kernels)),
             buckets: Registry::new(opens_max),
             indexes: Registry::new(opens_max),
+            records: RecordCache::default(),
+            walk: Walk::default(),
             creations: Semaphore::new(1),
             closing: AtomicBool::new(false),
             driver: Mutex::new(None),
@@ -155,7 +163,11 @@ impl Engine {
             Err(error) => return Err(error),
         }
         let buckets_max = self.inner.context.options.buckets_max;
-        if self.list_buckets(&bucket.account).await?.len() >= buckets_max {
+        // Names of deleted buckets are among them: only near the quota does it matter who lives.
+        let names = self.inner.bucket_names(&bucket.account).await?;
+        if names.len() >= buckets_max
+            && self.inner.bucket_records(names).await?.len() >= buckets_max
+        {
             return Err(Error::TooManyBuckets);
         }
         let created_ms = self.inner.context.unix_ms();
@@ -189,20 +201,9 @@ impl Engine {
     /// As the store fails.
     pub async fn list_buckets(&self, account: &[u8]) -> Result<Vec<BucketRecord>, Error> {
         let names = self.inner.bucket_names(account).await?;
-        let reads: Vec<_> = names.into_iter().map(|id| self.bucket_if_live(id)).collect();
-        let records: Vec<Option<BucketRecord>> =
-            stream::iter(reads).buffered(BUCKET_READS_MAX).try_collect().await?;
-        let mut records: Vec<BucketRecord> = records.into_iter().flatten().collect();
+        let mut records = self.inner.bucket_records(names).await?;
         records.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(records)
-    }
-
-    async fn bucket_if_live(&self, id: BucketId) -> Result<Option<BucketRecord>, Error> {
-        match self.bucket(&id).await {
-            Ok(record) => Ok(Some(record)),
-            Err(Error::NoSuchBucket) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Deletes a bucket.
@@ -271,7 +272,7 @@ impl Engine {
     pub async fn list_indexes(&self, bucket: &BucketId) -> Result<Vec<IndexRecord>, Error> {
         let state = self.inner.state(bucket).await?;
         let live = state.live.as_ref().ok_or(Error::NoSuchBucket)?;
-        Ok(live.indexes.values().cloned().collect())
+        Ok(live.indexes.iter().cloned().collect())
     }
 
     /// Deletes an index and all its records. When it returns, no write to the index can be
@@ -320,6 +321,42 @@ impl Inner {
         let parts = listing.prefixes.iter().filter_map(|path| path.rsplit('/').next());
         let names = parts.filter_map(paths::decode_name);
         Ok(names.map(|name| BucketId { account: account.into(), name }).collect())
+    }
+
+    /// Accounts that ever had a bucket.
+    pub(crate) async fn accounts(&self) -> Result<Vec<Box<[u8]>>, Error> {
+        let listing = self.context.store.list_level(paths::CATALOG).await?;
+        let parts = listing.prefixes.iter().filter_map(|path| path.rsplit('/').next());
+        Ok(parts.filter_map(paths::decode_name).collect())
+    }
+
+    /// Records of those of the buckets that exist, as of now. Opens none of them.
+    async fn bucket_records(&self, names: Vec<BucketId>) -> Result<Vec<BucketRecord>, Error> {
+        let reads: Vec<_> = names.into_iter().map(|id| self.bucket_record(id)).collect();
+        let records: Vec<Option<BucketRecord>> =
+            stream::iter(reads).buffered(BUCKET_READS_MAX).try_collect().await?;
+        Ok(records.into_iter().flatten().collect())
+    }
+
+    async fn bucket_record(&self, id: BucketId) -> Result<Option<BucketRecord>, Error> {
+        self.check_open()?;
+        if let Some(open) = self.buckets.open(&id) {
+            match open.now().await {
+                Ok(state) => return Ok(state.live.as_ref().map(|live| live.record(&id.name))),
+                Err(AskError::Failed(error)) => return Err(error),
+                // It closes at this moment.
+                Err(AskError::NotSent) => {}
+            }
+        }
+        let record = self.records.record(&self.context, &id).await?;
+        Ok(record.map(|record| (*record).clone()))
+    }
+
+    /// Closes an open bucket; what it has still to sweep is remembered.
+    pub(crate) async fn close_bucket(&self, id: &BucketId, bucket: &Arc<OpenBucket>) {
+        bucket.close().await;
+        self.buckets.forget(id, bucket);
+        self.walk.remember(id, &bucket.last_known(), self.context.options.sweep_grace);
     }
 
     fn check_open(&self) -> Result<(), Error> {

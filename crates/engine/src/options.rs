@@ -22,6 +22,10 @@ pub struct Options {
     pub idle_after: Duration,
     /// How many indexes and buckets may be opened at the same time.
     pub opens_max: usize,
+    /// With more buckets open than this, those idle for some seconds are closed.
+    pub buckets_open_max: usize,
+    /// How often all buckets are looked through for deletions that a crash left half done.
+    pub walk_every: Duration,
     /// On a store with other writers, how old a cached bucket record may be for name resolution.
     pub catalog_age_max: Duration,
     /// After how long a dropped index's prefix is swept for the second and last time, on a store
@@ -66,6 +70,8 @@ impl Default for Options {
             write_delay_max: Duration::from_secs(5),
             idle_after: Duration::from_secs(600),
             opens_max: 16,
+            buckets_open_max: 512,
+            walk_every: Duration::from_secs(24 * 3600),
             catalog_age_max: Duration::from_secs(2),
             sweep_grace: Duration::from_secs(3600),
             memory_limit: 1 << 30,

@@ -1,7 +1,6 @@
 //! What is open: at most one of each key, opened on demand, closed when idle.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -22,18 +21,18 @@ type Cell<V> = Arc<OnceCell<Arc<V>>>;
 /// Open things by key.
 #[derive(Debug)]
 pub(crate) struct Registry<K, V> {
-    cells: Mutex<HashMap<K, Cell<V>>>,
+    cells: Mutex<BTreeMap<K, Cell<V>>>,
     opens: Semaphore,
 }
 
 /// A caller's interest in a cell: a cell that nobody fills is forgotten with the last of them.
-struct Interest<'a, K: Eq + Hash + Clone, V> {
+struct Interest<'a, K: Ord + Clone, V> {
     registry: &'a Registry<K, V>,
     key: &'a K,
     cell: Cell<V>,
 }
 
-impl<K: Eq + Hash + Clone, V: Opened> Registry<K, V> {
+impl<K: Ord + Clone, V: Opened> Registry<K, V> {
     /// `opens_max` things are opened at the same time.
     pub(crate) fn new(opens_max: usize) -> Self {
         Self { cells: Mutex::default(), opens: Semaphore::new(opens_max.max(1)) }
@@ -73,11 +72,16 @@ impl<K: Eq + Hash + Clone, V: Opened> Registry<K, V> {
         waited.ok().cloned()
     }
 
-    /// Everything open.
+    /// Everything open, by key.
     pub(crate) fn all(&self) -> Vec<(K, Arc<V>)> {
         let cells = self.cells.lock();
         let open = cells.iter().filter_map(|(key, cell)| Some((key.clone(), cell.get()?.clone())));
         open.collect()
+    }
+
+    /// The thing if it is open now.
+    pub(crate) fn open(&self, key: &K) -> Option<Arc<V>> {
+        self.cells.lock().get(key)?.get().cloned().filter(|value| !value.is_ending())
     }
 
     /// Forgets a thing whose task has ended.
@@ -100,7 +104,7 @@ impl<K: Eq + Hash + Clone, V: Opened> Registry<K, V> {
     }
 }
 
-impl<K: Eq + Hash + Clone, V> Drop for Interest<'_, K, V> {
+impl<K: Ord + Clone, V> Drop for Interest<'_, K, V> {
     fn drop(&mut self) {
         let mut cells = self.registry.cells.lock();
         // The map's reference and this one: no other caller waits for the cell.

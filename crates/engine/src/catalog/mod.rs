@@ -2,18 +2,22 @@
 //!
 //! A bucket's log orders everything that concerns the bucket and which indexes it has ([`state`]).
 //! A deleted bucket keeps its log, so that deletion and re-creation are ordered, too. An open bucket
-//! is one task that owns the log, and a published state that name resolution reads.
+//! is one task that owns the log, and a published state that name resolution reads. Open
+//! buckets are few and close when idle; lists of buckets read records without opening ([`read`]).
 
 pub(crate) mod command;
+mod indexes;
+pub(crate) mod read;
 mod record;
 pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod walk;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +28,7 @@ use vb_commit::{CreateError, Log};
 use crate::context::Context;
 use crate::error::Error;
 use crate::mailbox::{Mailbox, Unanswered, mailbox};
+use crate::options::Options;
 use crate::paths;
 use crate::records::{BucketId, IndexId};
 use crate::registry::Opened;
@@ -45,7 +50,7 @@ pub(crate) struct OpenBucket {
 #[derive(Debug, Default)]
 struct Cleaning {
     /// Swept once, to be swept again after the grace period.
-    swept: HashSet<IndexId>,
+    swept: BTreeSet<IndexId>,
     /// After a failure, when to try again.
     retry_at: Option<Instant>,
 }
@@ -53,12 +58,35 @@ struct Cleaning {
 /// Pause after a failed cleaning.
 const CLEANING_REST: Duration = Duration::from_secs(10);
 
+/// With more buckets open than `buckets_open_max`, those that were idle for this long are closed.
+const IDLE_CROWDED: Duration = Duration::from_secs(2);
+
+/// How long a bucket may be idle before it is closed, when so many are open.
+pub(crate) fn idle_max(open: usize, options: &Options) -> Duration {
+    let crowded = open > options.buckets_open_max;
+    if crowded { options.idle_after.min(IDLE_CROWDED) } else { options.idle_after }
+}
+
 /// The bucket's state as last read from its log.
 #[derive(Debug)]
 pub(crate) struct PublishedBucket {
     state: ArcSwap<Bucket>,
+    /// Whether the state has something to clean; looked at twice a second for every open bucket.
+    unfinished: AtomicBool,
     /// When the tip was last proven, milliseconds of the context's uptime.
     proven_ms: AtomicU64,
+}
+
+impl PublishedBucket {
+    fn new(state: Arc<Bucket>, proven_ms: u64) -> Self {
+        let unfinished = AtomicBool::new(state.is_unfinished());
+        Self { state: ArcSwap::new(state), unfinished, proven_ms: AtomicU64::new(proven_ms) }
+    }
+
+    fn publish(&self, state: Arc<Bucket>) {
+        self.unfinished.store(state.is_unfinished(), Ordering::Relaxed);
+        self.state.store(state);
+    }
 }
 
 /// Why the bucket's task gave no answer.
@@ -87,6 +115,9 @@ impl OpenBucket {
         create: bool,
     ) -> Result<Arc<Self>, Error> {
         let prefix = paths::bucket(id);
+        // What is read now is at least as new as this moment, which is all that a cached record
+        // claims. Whoever needs the bucket as of now proves the tip, and so that the view is coherent.
+        let proven_ms = uptime_ms(context);
         let mut opened = Log::open(&context.store, &prefix, context.writer).await?;
         if opened.is_none() && create {
             create_log(context, &prefix).await?;
@@ -95,10 +126,8 @@ impl OpenBucket {
         let (log, opened) = opened.ok_or(Error::NoSuchBucket)?;
         let mut state = writer::decode_manifest(&prefix, &opened.manifest)?;
         writer::apply_slots(&prefix, &mut state, &opened.slots)?;
-        let published = Arc::new(PublishedBucket {
-            state: ArcSwap::from_pointee(state.clone()),
-            proven_ms: AtomicU64::new(uptime_ms(context)),
-        });
+        let state = Arc::new(state);
+        let published = Arc::new(PublishedBucket::new(Arc::clone(&state), proven_ms));
         let (mailbox, inbox) = mailbox();
         let writer = Writer {
             context: Arc::clone(context),
@@ -148,6 +177,9 @@ impl OpenBucket {
     /// Whether deletions wait to be completed or dropped indexes to be removed. `is_last` tells
     /// whether a sweep of an index dropped at that time would be the last one needed.
     pub(crate) fn has_background_work(&self, is_last: impl Fn(u64) -> bool) -> bool {
+        if !self.published.unfinished.load(Ordering::Relaxed) {
+            return false;
+        }
         let cleaning = self.cleaning.lock();
         if cleaning.retry_at.is_some_and(|at| Instant::now() < at) {
             return false;
@@ -167,6 +199,11 @@ impl OpenBucket {
             let state = self.published.state.load();
             cleaning.swept = state.dropped.iter().map(|dropped| dropped.id).collect();
         }
+    }
+
+    /// The state as last read.
+    pub(crate) fn last_known(&self) -> Arc<Bucket> {
+        self.published.state.load_full()
     }
 
     /// Ends the task after what waits in its inbox; returns when it is gone.

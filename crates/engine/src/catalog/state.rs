@@ -13,12 +13,12 @@
 //! The manifest body is `format u8 = 1`, the live bucket (if any) with its indexes, then the
 //! dropped ids.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::command::{Command, CreateIndex};
+use super::indexes::Indexes;
 use super::record::{
     copy, read_logging, read_settings, read_tags, write_logging, write_settings, write_tags,
 };
@@ -46,7 +46,7 @@ pub(crate) struct LiveBucket {
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) policy: Option<Bytes>,
     pub(crate) logging: Option<crate::LoggingTarget>,
-    pub(crate) indexes: BTreeMap<Box<[u8]>, IndexRecord>,
+    pub(crate) indexes: Indexes,
 }
 
 /// An index that was marked deleted.
@@ -123,13 +123,18 @@ impl Bucket {
 
     /// The index of this id, live or being deleted.
     pub(crate) fn index_of(&self, id: IndexId) -> Option<&IndexRecord> {
-        self.live.as_ref()?.indexes.values().find(|index| index.id == id)
+        self.live.as_ref()?.indexes.of(id)
     }
 
     /// Indexes whose deletion was begun and not finished.
     pub(crate) fn half_dropped(&self) -> Vec<IndexId> {
-        let indexes = self.live.iter().flat_map(|live| live.indexes.values());
+        let indexes = self.live.iter().flat_map(|live| live.indexes.iter());
         indexes.filter(|index| index.state == IndexState::Deleting).map(|index| index.id).collect()
+    }
+
+    /// Whether deletions wait to be completed, or dropped indexes to be removed.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.dropped.is_empty() || !self.half_dropped().is_empty()
     }
 
     fn create(&mut self, created_ms: u64, settings: &BucketSettings) -> Applied {
@@ -142,7 +147,7 @@ impl Bucket {
             tags: settings.tags.clone(),
             policy: None,
             logging: None,
-            indexes: BTreeMap::new(),
+            indexes: Indexes::default(),
         });
         Applied::Done
     }
@@ -174,8 +179,7 @@ impl Bucket {
         if index.state == IndexState::Live {
             return Err(Rejection::NoSuchIndex);
         }
-        let name = index.name.clone();
-        live.indexes.remove(&name);
+        live.indexes.remove(id);
         self.dropped.push(Dropped { id, at_ms });
         Ok(Applied::Done)
     }
@@ -194,11 +198,11 @@ impl LiveBucket {
     }
 
     fn index_mut(&mut self, id: IndexId) -> Result<&mut IndexRecord, Rejection> {
-        self.indexes.values_mut().find(|index| index.id == id).ok_or(Rejection::NoSuchIndex)
+        self.indexes.of_mut(id).ok_or(Rejection::NoSuchIndex)
     }
 
     fn create_index(&mut self, create: &CreateIndex) -> Outcome {
-        if self.indexes.contains_key(&create.name) {
+        if self.indexes.contains(&create.name) {
             return Err(Rejection::IndexExists);
         }
         if self.indexes.len() >= create.indexes_max as usize {
@@ -211,7 +215,7 @@ impl LiveBucket {
             state: IndexState::Live,
             settings: Arc::clone(&create.settings),
         };
-        self.indexes.insert(create.name.clone(), record);
+        self.indexes.insert(record);
         Ok(Applied::Done)
     }
 
@@ -262,7 +266,7 @@ impl LiveBucket {
         write_tags(out, &self.tags);
         out.put_option(self.policy.as_ref(), |out, policy| out.put_block(policy));
         out.put_option(self.logging.as_ref(), write_logging);
-        let indexes: Vec<&IndexRecord> = self.indexes.values().collect();
+        let indexes: Vec<&IndexRecord> = self.indexes.iter().collect();
         out.put_list(&indexes, |out, index| write_index(out, index));
     }
 
@@ -273,13 +277,14 @@ impl LiveBucket {
             tags: read_tags(reader)?,
             policy: reader.option(|reader| Ok(copy(&reader.block()?)))?,
             logging: reader.option(read_logging)?,
-            indexes: BTreeMap::new(),
+            indexes: Indexes::default(),
         };
         for index in reader.list(37, read_index)? {
-            if live.indexes.insert(index.name.clone(), index).is_some() {
+            if !live.indexes.insert(index) {
                 return Err(reader.error("two indexes of one name"));
             }
         }
+        live.indexes.shrink();
         Ok(live)
     }
 }

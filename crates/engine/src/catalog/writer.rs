@@ -18,7 +18,7 @@ use crate::fetch::corrupt;
 use crate::mailbox::Inbox;
 
 /// So many slots are folded into a manifest.
-const FOLD_SLOTS: u64 = 64;
+const FOLD_SLOTS: u64 = 32;
 /// Commands per group.
 const GROUP_MAX: usize = 256;
 
@@ -36,7 +36,7 @@ pub(crate) struct Writer {
     pub(crate) prefix: String,
     pub(crate) published: Arc<PublishedBucket>,
     pub(crate) log: Log,
-    pub(crate) state: Bucket,
+    pub(crate) state: Arc<Bucket>,
 }
 
 type Outcome = Result<Applied, Rejection>;
@@ -150,7 +150,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         let writer = self.context.writer;
-        let mut state = self.state.clone();
+        let mut state = (*self.state).clone();
         let mut outcomes = Vec::new();
         for event in events {
             let slots = match event {
@@ -167,8 +167,8 @@ impl Writer {
                 outcomes.extend(of_slot.into_iter().filter(mine));
             }
         }
-        self.published.state.store(Arc::new(state.clone()));
-        self.state = state;
+        self.state = Arc::new(state);
+        self.published.publish(Arc::clone(&self.state));
         Ok(outcomes)
     }
 
@@ -195,11 +195,10 @@ impl Writer {
         Ok(())
     }
 
+    /// Folded slots and older manifests go at once, also when others read the log at this moment:
+    /// they find something missing, and read anew.
     async fn collect(&self) {
         let store = &self.context.store;
-        if !store.sole_writer() {
-            return;
-        }
         if let Err(error) = Log::collect(store, &self.prefix, i64::MAX).await {
             tracing::warn!(bucket = self.prefix, %error, "could not remove folded log slots");
         }
