@@ -30,4 +30,7 @@ pub use manifest::{FOLDED_WRITERS_MAX, FoldedWriter, MANIFEST_BYTES_MAX, Manifes
 #[doc(hidden)]
 pub use process::Process;
 pub use slot::{SLOT_BYTES_MAX, Slot, WriterId, groups, slot_bytes};
-pub use store::{Listing, LocalOptions, ObjectInfo, ObjectWriter, Store, StoreCounts, VerbCount};
+pub use store::{
+    Cloud, Listing, LocalOptions, ObjectInfo, ObjectWriter, RemoteOptions, Store, StoreCounts,
+    VerbCount,
+};
