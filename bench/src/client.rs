@@ -38,11 +38,19 @@ impl Client {
     /// # Errors
     /// When the connection breaks or the answer is an error.
     pub(crate) fn expect_ok(&mut self, request: &[u8]) -> Outcome<Vec<u8>> {
-        let (status, body) = self.send(request).map_err(|e| format!("connection: {e}"))?;
+        let (status, body) = self.attempt(request)?;
         match status {
             200..300 => Ok(body),
             _ => Err(format!("status {status}: {}", String::from_utf8_lossy(&body))),
         }
+    }
+
+    /// Sends prepared bytes and returns status and body, whatever they are.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub(crate) fn attempt(&mut self, request: &[u8]) -> Outcome<(u16, Vec<u8>)> {
+        self.send(request).map_err(|e| format!("connection: {e}"))
     }
 
     fn send(&mut self, request: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
