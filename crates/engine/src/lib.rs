@@ -51,7 +51,8 @@ pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;
 pub use options::{
-    Background, Clock, Compaction, Options, Random, Sabotage, SystemClock, SystemRandom,
+    Background, Clock, Compaction, DiskCache, Options, Random, ReadConsistency, Sabotage,
+    SystemClock, SystemRandom,
 };
 pub use records::{
     BucketChange, BucketId, BucketRecord, BucketSettings, Created, IndexId, IndexRecord,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use vb_commit::Store;
-use vb_search::{Part, PartId, Schema};
+use vb_search::{Part, PartId, Schema, Segment};
 
 use crate::error::Error;
 use crate::pool::Pool;
@@ -49,6 +49,22 @@ pub(crate) struct PartRequest {
     pub(crate) docs: u32,
 }
 
+/// A small segment object to read whole.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectRequest {
+    /// Path of the segment object.
+    pub(crate) path: Arc<str>,
+    /// Name of the segment.
+    pub(crate) object: u128,
+    /// Bytes of the object.
+    pub(crate) length: u64,
+    /// Documents of the segment.
+    pub(crate) docs: u32,
+    pub(crate) schema: Arc<Schema>,
+    /// The segment without any part: it knows its table of sections.
+    pub(crate) blank: Segment,
+}
+
 /// What a cache did since it was made, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CacheStats {
@@ -89,6 +105,16 @@ impl Cache {
     /// The parts asked for, in order. Parts in memory cost nothing; the others are read from the
     /// disk tier, or from the store in one round.
     pub(crate) async fn get(&self, _requests: Vec<PartRequest>) -> Result<Vec<Part>, Error> {
+        todo!()
+    }
+
+    /// Every part of a small segment, in an order in which [`Segment::add`] takes them, in one read.
+    pub(crate) async fn load_object(&self, _request: ObjectRequest) -> Result<Vec<Part>, Error> {
+        todo!()
+    }
+
+    /// Whether a part is in memory; does not count as a use.
+    pub(crate) fn contains(&self, _object: u128, _id: PartId) -> bool {
         todo!()
     }
 

@@ -19,7 +19,7 @@
 
 use bytes::Bytes;
 use roaring::RoaringBitmap;
-use vb_search::{SECTION_ALIGN, Schema, SectionKind};
+use vb_search::{SECTION_ALIGN, Schema, SectionKind, SectionPlace};
 
 use crate::codec::{DecodeError, Reader, Write, length_u32};
 
@@ -238,6 +238,17 @@ impl SectionEntry {
 }
 
 impl SegmentMeta {
+    /// The table of sections, as [`vb_search::Segment::of_parts`] takes it.
+    pub(crate) fn places(&self) -> Vec<SectionPlace> {
+        let place = |section: &SectionEntry| SectionPlace {
+            kind: section.kind,
+            field: section.field,
+            range: section.offset..section.offset + section.length,
+            crc: section.crc,
+        };
+        self.sections.iter().map(place).collect()
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         if self.docs == 0 {
             return Err("a segment without documents");

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vb_commit::Store;
 use vb_kernel::Kernels;
-use vb_search::{RowRef, Schema, Segment, SegmentBuilder, StoredSection};
+use vb_search::{Corrupt, RowRef, Schema, Segment, SegmentBuilder, StoredSection};
 
 use super::body::{
     BITMAP_INLINE_MAX, BitmapObject, Body, Counters, DeletedBitmap, SegmentEntry, SegmentMeta,
@@ -22,7 +22,7 @@ use super::body::{
 };
 use super::chunk::ChunkView;
 use super::tables::Frozen;
-use super::view::SegmentView;
+use super::view::{Folded, SegmentView};
 use crate::context::Context;
 use crate::error::Error;
 use crate::paths;
@@ -52,10 +52,12 @@ pub(crate) struct Flushed {
     pub(crate) body: Body,
     /// The new segments; none if no record was left to write.
     pub(crate) segments: Vec<SegmentView>,
+    /// The same, read back whole.
+    pub(crate) built: Vec<Segment>,
     /// Names of segments that the new manifest leaves out.
     pub(crate) emptied: Vec<u128>,
     /// How each kept segment's deletions are folded, by name.
-    pub(crate) folded: Vec<(u128, (u64, DeletedBitmap))>,
+    pub(crate) folded: Vec<(u128, Folded)>,
     /// Objects that only the new manifest names: garbage if it does not come about.
     pub(crate) written: Vec<String>,
     /// Objects that only older manifests name: garbage once it has.
@@ -99,7 +101,7 @@ pub(super) fn plan(
     let parts = cut(&rows, bytes_max);
     let built = parts.into_iter().map(|rows| build(&flush.schema, kernels, rows, name()));
     let built = built.collect::<Result<Vec<_>, _>>()?;
-    Ok(plan_body(flush, built))
+    plan_body(flush, built)
 }
 
 /// Cuts rows, in order, where a part would exceed `bytes_max`; each part has a row at least.
@@ -158,7 +160,8 @@ impl Flushed {
     fn name_bitmap(&mut self, segment: u128, name: u128) {
         let entry = self.body.segments.iter_mut().find(|entry| entry.meta.name == segment);
         let folded = self.folded.iter_mut().find(|(of, _)| *of == segment);
-        let both = [entry.map(|entry| &mut entry.deleted), folded.map(|(_, (_, bitmap))| bitmap)];
+        let both =
+            [entry.map(|entry| &mut entry.deleted), folded.map(|(_, folded)| &mut folded.stored)];
         for bitmap in both.into_iter().flatten() {
             if let DeletedBitmap::Object(object) = bitmap {
                 object.name = name;
@@ -207,11 +210,15 @@ fn open_built(schema: &Schema, meta: &SegmentMeta, object: &Bytes) -> Result<Seg
         (entry.kind, entry.field, object.slice(start..end))
     };
     let sections: Vec<StoredSection> = meta.sections.iter().map(section).collect();
-    Segment::open(schema, meta.docs, &sections).map_err(|corrupt| Error::Corrupt {
+    Segment::open(schema, meta.docs, &sections).map_err(built_corrupt)
+}
+
+fn built_corrupt(corrupt: Corrupt) -> Error {
+    Error::Corrupt {
         path: "a segment that was just built".to_owned(),
         offset: 0,
         reason: corrupt.to_string(),
-    })
+    }
 }
 
 /// The hash of a record's key, and where the record is.
@@ -229,11 +236,12 @@ fn sorted_rows(chunks: &[ChunkView]) -> Vec<SortedRow<'_>> {
 }
 
 /// The new body, and what has to be written for it.
-fn plan_body(flush: &Flush, built: Vec<Built>) -> Planned {
+fn plan_body(flush: &Flush, built: Vec<Built>) -> Result<Planned, Error> {
     let mut planned = Planned {
         done: Flushed {
             body: Body::empty(flush.schema.as_ref().clone()),
             segments: Vec::new(),
+            built: Vec::new(),
             emptied: Vec::new(),
             folded: Vec::new(),
             written: Vec::new(),
@@ -246,16 +254,19 @@ fn plan_body(flush: &Flush, built: Vec<Built>) -> Planned {
     for view in &flush.frozen.segments {
         plan_old(flush.id, view, &mut planned);
     }
-    built.into_iter().for_each(|built| plan_new(built, &mut planned));
+    for built in built {
+        plan_new(&flush.schema, built, &mut planned)?;
+    }
     planned.done.body.counters = counters(flush, &planned.done);
-    planned
+    Ok(planned)
 }
 
 fn plan_old(id: IndexId, view: &SegmentView, planned: &mut Planned) {
     let name = view.meta.name;
-    let bits = view.deleted.len();
-    let unchanged = bits == view.folded.0;
-    if let (DeletedBitmap::Object(object), false) = (&view.folded.1, unchanged && view.live() > 0) {
+    let unchanged = view.deleted.len() == view.folded.bits.len();
+    if let (DeletedBitmap::Object(object), false) =
+        (&view.folded.stored, unchanged && view.live() > 0)
+    {
         planned.done.replaced.push(paths::bitmap(id, object.name));
     }
     if view.live() == 0 {
@@ -263,8 +274,9 @@ fn plan_old(id: IndexId, view: &SegmentView, planned: &mut Planned) {
         planned.done.replaced.push(paths::segment(id, name));
         return;
     }
-    let deleted = if unchanged { view.folded.1.clone() } else { fold_bitmap(view, planned) };
-    planned.done.folded.push((name, (bits, deleted.clone())));
+    let deleted = if unchanged { view.folded.stored.clone() } else { fold_bitmap(view, planned) };
+    let folded = Folded { bits: Arc::clone(&view.deleted), stored: deleted.clone() };
+    planned.done.folded.push((name, folded));
     planned.done.body.segments.push(SegmentEntry { meta: view.meta.as_ref().clone(), deleted });
 }
 
@@ -280,23 +292,21 @@ fn fold_bitmap(view: &SegmentView, planned: &mut Planned) -> DeletedBitmap {
     DeletedBitmap::Object(object)
 }
 
-fn plan_new(built: Built, planned: &mut Planned) {
+fn plan_new(schema: &Schema, built: Built, planned: &mut Planned) -> Result<(), Error> {
     let Built { object, meta, segment } = built;
     planned.done.bytes += object.len();
     planned.segment_objects.push((meta.name, object));
     let entry = SegmentEntry { meta: meta.clone(), deleted: DeletedBitmap::None };
     planned.done.body.segments.push(entry);
-    planned.done.segments.push(SegmentView {
-        meta: Arc::new(meta),
-        segment,
-        deleted: Arc::default(),
-        folded: (0, DeletedBitmap::None),
-    });
+    let view = SegmentView::new(schema, Arc::new(meta), Folded::none()).map_err(built_corrupt)?;
+    planned.done.segments.push(view);
+    planned.done.built.push(segment);
+    Ok(())
 }
 
 fn counters(flush: &Flush, done: &Flushed) -> Counters {
     let docs = done.body.segments.iter().map(|entry| u64::from(entry.meta.docs)).sum();
-    let deleted = done.folded.iter().map(|(_, (bits, _))| bits).sum();
+    let deleted = done.folded.iter().map(|(_, folded)| folded.bits.len()).sum();
     Counters {
         live: docs - deleted,
         docs,

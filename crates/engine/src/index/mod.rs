@@ -38,21 +38,20 @@ pub(crate) use writer::PAYLOAD_BYTES_MAX;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::fetch::Origin;
 use crate::mailbox::{Mailbox, Unanswered, mailbox};
 use crate::paths;
 use crate::plan::IndexFacts;
 use crate::records::{IndexId, IndexSettings};
 use crate::registry::Opened;
 use body::Body;
-use open::Source;
-use tables::Tables;
-use view::{Published, View};
+use view::Published;
 use writer::{At, Request, Writer};
 
 /// An open index: what its readers see, and the way to its writer task.
 #[derive(Debug)]
 pub(crate) struct OpenIndex {
-    context: Arc<Context>,
+    origin: Origin,
     pub(crate) id: IndexId,
     published: Arc<Published>,
     mailbox: Mailbox<Request>,
@@ -133,34 +132,30 @@ impl Opened for OpenIndex {
 }
 
 impl OpenIndex {
-    /// Opens an index: reads its manifest, its segments and the slots above, and starts its writer
-    /// task. [`Error::NoSuchIndex`] if the index was dropped or never existed.
+    /// Opens an index: reads its manifest and the slots above, and starts its writer task. Nothing is
+    /// read of its segments; that is left to the first call. [`Error::NoSuchIndex`] if the index was
+    /// dropped or never existed.
     pub(crate) async fn open(
         context: &Arc<Context>,
         id: IndexId,
         settings: &IndexSettings,
     ) -> Result<Arc<Self>, Error> {
-        let source =
-            Source { context: Arc::clone(context), id, schema: Arc::new(settings.schema.clone()) };
+        let schema = Arc::new(settings.schema.clone());
+        let origin = Origin { context: Arc::clone(context), id, schema };
         let opened = Log::open(&context.store, &paths::index(id), context.writer).await?;
         let (log, opened) = opened.ok_or(Error::NoSuchIndex)?;
         let published = Arc::new(Published::default());
         let slots = opened.slots.len();
         let at = At::new(&opened.manifest, &opened.slots);
-        let (tables, counters) = open::tables(
-            &source,
-            &opened.manifest,
-            opened.slots,
-            Vec::new(),
-            Arc::clone(&published),
-        )
-        .await?;
+        let of = Arc::clone(&published);
+        let (tables, counters) =
+            open::tables(&origin, &opened.manifest, opened.slots, &[], of).await?;
+        published.fall_behind(tables.segments());
         context.meters.opens.add(1);
-        remove_strays(context, id, &tables).await?;
         let (mailbox, inbox) = mailbox();
         let status = Status::default();
         let index = Arc::new(Self {
-            context: Arc::clone(context),
+            origin: origin.clone(),
             id,
             published,
             mailbox,
@@ -169,7 +164,7 @@ impl OpenIndex {
         });
         index.touch();
         let writer = Writer {
-            source,
+            origin,
             published: Arc::clone(&index.published),
             index: Arc::downgrade(&index),
             log,
@@ -185,24 +180,30 @@ impl OpenIndex {
         Ok(index)
     }
 
-    /// The current snapshot. On a store with other writers, [`OpenIndex::catch_up`] comes first.
-    pub(crate) fn view(&self) -> Arc<View> {
-        self.published.view()
-    }
-
+    /// What readers see. [`OpenIndex::catch_up`] comes first.
     pub(crate) fn published(&self) -> &Published {
         &self.published
     }
 
+    /// Where its objects are.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// Notes that somebody uses the index.
     pub(crate) fn touch(&self) {
-        let now = u64::try_from(self.context.uptime().as_millis()).unwrap_or(u64::MAX);
+        let now = u64::try_from(self.origin.context.uptime().as_millis()).unwrap_or(u64::MAX);
         self.status.used_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether the view is current without asking anybody.
+    pub(crate) fn is_current(&self) -> bool {
+        self.origin.context.store.sole_writer() && !self.published.is_behind()
     }
 
     /// Makes every write visible that was acknowledged before now, by any process.
     pub(crate) async fn catch_up(&self) -> Result<(), WriteError> {
-        if self.context.store.sole_writer() {
+        if self.is_current() {
             return Ok(());
         }
         self.answer(self.mailbox.ask(|reply| Request::CatchUp { reply }).await)
@@ -228,17 +229,17 @@ impl OpenIndex {
 
     /// Back-pressure: waits while four memtables' worth of records is unflushed.
     async fn wait_for_room(&self) -> Result<(), Error> {
-        let options = &self.context.options;
+        let options = &self.origin.context.options;
         let limit = options.memtable_bytes_max.saturating_mul(4);
         if self.status.unflushed_bytes() < limit {
             return Ok(());
         }
-        self.context.wake.notify_one();
+        self.origin.context.wake.notify_one();
         let started = Instant::now();
         let mut unflushed = self.status.unflushed.subscribe();
         let room = unflushed.wait_for(|bytes| *bytes < limit);
         let waited = tokio::time::timeout(options.write_delay_max, room).await;
-        let meters = &self.context.meters;
+        let meters = &self.origin.context.meters;
         meters.write_delay_micros.add_time(started.elapsed());
         match waited {
             Ok(_) => Ok(()),
@@ -262,7 +263,7 @@ impl OpenIndex {
             age: since.map_or(Duration::ZERO, |since| now - since),
             frozen: status.flushing.load(Ordering::Relaxed),
             resting: retry_at.is_some_and(|at| now < at) || self.flushes.available_permits() == 0,
-            idle: self.context.uptime().saturating_sub(used),
+            idle: self.origin.context.uptime().saturating_sub(used),
         }
     }
 
@@ -279,7 +280,7 @@ impl OpenIndex {
             // Another flush came first, and took the same records.
             Err(Error::Conflict) => *retry_at = None,
             Err(error) => {
-                self.context.meters.flushes_failed.add(1);
+                self.origin.context.meters.flushes_failed.add(1);
                 let failures = self.status.failures.fetch_add(1, Ordering::Relaxed);
                 let rest = retry_delay(failures);
                 tracing::warn!(index = %self.id, %error, ?rest, "a flush failed; the log keeps the records");
@@ -292,16 +293,17 @@ impl OpenIndex {
     async fn try_flush(&self) -> Result<(), Error> {
         // A task that is gone has nothing to flush.
         let frozen = self.mailbox.ask(|reply| Request::Freeze { reply }).await;
-        let Ok(Some(flush)) = frozen else { return Ok(()) };
-        let flushed = Box::new(flush::run(&self.context, Arc::clone(&flush)).await?);
+        let Ok(frozen) = frozen else { return Ok(()) };
+        let Some(flush) = frozen? else { return Ok(()) };
+        let flushed = Box::new(flush::run(&self.origin.context, Arc::clone(&flush)).await?);
         let written = flushed.written.clone();
         let folded = self.mailbox.ask(|reply| Request::Fold { flush, flushed, reply }).await;
         if let Err(Unanswered::NotSent) = folded {
             // The index was closed or dropped meanwhile: no manifest will name these objects.
-            flush::discard(&self.context.store, written).await;
+            flush::discard(&self.origin.context.store, written).await;
         }
         folded.unwrap_or(Err(Error::Closed))?;
-        collect_folded(&self.context, self.id).await;
+        collect_folded(&self.origin.context, self.id).await;
         Ok(())
     }
 
@@ -316,25 +318,6 @@ impl OpenIndex {
         let _ = self.mailbox.send(Request::Close).await;
         self.mailbox.ended().await;
     }
-}
-
-/// Objects that a crash in the middle of a flush left behind. Only where nobody else writes, and
-/// before the first flush of this process: whatever the manifest does not name is garbage then.
-async fn remove_strays(context: &Context, id: IndexId, tables: &Tables) -> Result<(), Error> {
-    if !context.store.sole_writer() {
-        return Ok(());
-    }
-    let named = tables.object_paths(id);
-    let mut strays = Vec::new();
-    for folder in [paths::segments(id), paths::bitmaps(id)] {
-        let listed = context.store.list_after(&folder, None).await?;
-        strays.extend(listed.into_iter().map(|object| object.path));
-    }
-    strays.retain(|path| !named.contains(path));
-    if !strays.is_empty() {
-        flush::discard(&context.store, strays).await;
-    }
-    Ok(())
 }
 
 /// Half a second, doubled with every failure in a row, one minute at most.

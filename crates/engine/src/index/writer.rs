@@ -4,13 +4,19 @@
 //! applies the log's events in order, publishes, and only then answers. So an answer means durable
 //! and visible, and while one create is under way the next group gathers.
 //!
-//! A task that cannot go on (its log was dropped, an object is corrupt) answers with the error and
-//! ends; the next use opens the index anew and meets the cause itself.
+//! What the log says is staged in the tables and then settled, which may have to read key indexes. If
+//! such a read fails, the call fails with it, and everything that is staged waits for the next one.
+//!
+//! A task that cannot go on (its log was dropped, or is corrupt) answers with the error and ends; the
+//! next use opens the index anew and meets the cause itself.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use futures_util::future::try_join;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Log, Manifest, SLOT_BYTES_MAX, Slot};
@@ -18,10 +24,11 @@ use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Log, Manifest, SLOT
 use super::OpenIndex;
 use super::body::Counters;
 use super::flush::{Flush, Flushed, discard};
-use super::open::{self, Source};
+use super::open;
 use super::tables::Tables;
 use super::view::Published;
 use crate::error::Error;
+use crate::fetch::{self, Loaded, Missing, Origin};
 use crate::mailbox::Inbox;
 
 /// What a writer task is asked for.
@@ -32,7 +39,7 @@ pub(crate) enum Request {
     /// Makes everything visible that was committed before now, by any process.
     CatchUp { reply: oneshot::Sender<Result<(), Error>> },
     /// Sets the memtable aside, or returns the flush that is still to be done.
-    Freeze { reply: oneshot::Sender<Option<Arc<Flush>>> },
+    Freeze { reply: oneshot::Sender<Result<Option<Arc<Flush>>, Error>> },
     /// Commits a flush whose objects are written.
     Fold { flush: Arc<Flush>, flushed: Box<Flushed>, reply: oneshot::Sender<Result<(), Error>> },
     /// Ends the log for good: no write is ever acknowledged again.
@@ -41,8 +48,11 @@ pub(crate) enum Request {
     Close,
 }
 
-/// Groups up to this size are applied on the async thread: handing over would cost more.
-const APPLY_INLINE_MAX: usize = 64 << 10;
+/// So few staged rows are settled on the async thread: handing over would cost more.
+const SETTLE_INLINE_MAX: usize = 64;
+
+/// Bitmap objects that are read at the same time.
+const BITMAP_READS_MAX: usize = 16;
 
 /// Room for the slot's own header beside the batches.
 const SLOT_HEADER_MAX: usize = 4 << 10;
@@ -54,7 +64,7 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = SLOT_BYTES_MAX - SLOT_HEADER_MAX - B
 
 /// The task's state.
 pub(crate) struct Writer {
-    pub(crate) source: Source,
+    pub(crate) origin: Origin,
     pub(crate) published: Arc<Published>,
     /// Weak: a task whose callers are all gone ends.
     pub(crate) index: Weak<OpenIndex>,
@@ -128,8 +138,8 @@ impl Writer {
         pending: Option<Request>,
     ) {
         match error {
-            Error::NoSuchIndex => tracing::debug!(index = %self.source.id, "dropped"),
-            error => tracing::error!(index = %self.source.id, %error, "an index is closed"),
+            Error::NoSuchIndex => tracing::debug!(index = %self.origin.id, "dropped"),
+            error => tracing::error!(index = %self.origin.id, %error, "an index is closed"),
         }
         inbox.receiver.close();
         let mut next = pending;
@@ -140,7 +150,7 @@ impl Writer {
                 }
                 // No manifest will name its objects.
                 Request::Fold { flushed, .. } => {
-                    discard(&self.source.context.store, flushed.written).await;
+                    discard(&self.origin.context.store, flushed.written).await;
                 }
                 // Their senders take a missing answer for "ended".
                 Request::Freeze { .. } | Request::Drop { .. } | Request::Close => {}
@@ -165,8 +175,12 @@ impl Writer {
                 self.catch_up(waiting).await
             }
             Request::Freeze { reply } => {
+                let frozen = match self.settle().await {
+                    Ok(()) => Ok(self.freeze()),
+                    Err(error) => Err(error),
+                };
                 // A driver that went away meanwhile asks again.
-                let _ = reply.send(self.freeze());
+                let _ = reply.send(frozen);
                 Ok(())
             }
             Request::Fold { flush, flushed, reply } => self.fold(&flush, *flushed, reply).await,
@@ -179,7 +193,7 @@ impl Writer {
     }
 
     async fn commit(&mut self, group: Group) -> Step {
-        let context = Arc::clone(&self.source.context);
+        let context = Arc::clone(&self.origin.context);
         let started = Instant::now();
         let batches = group.payloads.len();
         let committed = self.log.commit(group.payloads).await;
@@ -188,12 +202,12 @@ impl Writer {
                 context.meters.commits.add(1);
                 context.meters.batches.add(batches);
                 context.meters.commit_micros.add_time(started.elapsed());
-                let applied = self.apply(committed.events).await;
+                let (shown, step) = self.show(committed.events).await;
                 // Durable, but not to be seen by this process: the caller must not be told "done".
-                let answer = applied.clone().map_err(|_| Error::OutcomeUnknown);
+                let answer = shown.clone().map_err(|_| Error::OutcomeUnknown);
                 answer_all(group.writes, &answer);
-                answer_all(group.catch_ups, &applied);
-                applied
+                answer_all(group.catch_ups, &shown);
+                step
             }
             Err(error) => {
                 let step = fatal(&error);
@@ -214,10 +228,7 @@ impl Writer {
 
     async fn catch_up(&mut self, waiting: Waiting) -> Step {
         let (answer, step) = match self.log.catch_up().await {
-            Ok(events) => {
-                let applied = self.apply(events).await;
-                (applied.clone(), applied)
-            }
+            Ok(events) => self.show(events).await,
             Err(error) => {
                 let step = fatal(&error);
                 (Err(commit_error(error)), step)
@@ -227,7 +238,94 @@ impl Writer {
         step
     }
 
-    /// Applies the log's events in order.
+    /// Applies the log's events and makes them visible. The first result is the callers', the second
+    /// tells whether the task goes on.
+    async fn show(&mut self, events: Vec<Event>) -> (Result<(), Error>, Step) {
+        let applied = self.apply(events).await;
+        match applied {
+            Ok(()) => (self.settle().await, Ok(())),
+            Err(error) => (Err(error.clone()), Err(error)),
+        }
+    }
+
+    /// Makes visible what is staged. A segment that is gone has been replaced by a newer manifest,
+    /// which is looked for, or was lost.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let settled = match self.try_settle().await {
+            Err(error) if fetch::is_gone(&error) && !self.origin.context.store.sole_writer() => {
+                let events = self.log.catch_up().await.map_err(commit_error)?;
+                self.apply(events).await?;
+                self.try_settle().await
+            }
+            settled => settled,
+        };
+        if settled.is_err() {
+            if let Some(tables) = &self.tables {
+                self.published.fall_behind(tables.segments());
+            }
+        }
+        settled.map_err(fetch::lost)
+    }
+
+    async fn try_settle(&mut self) -> Result<(), Error> {
+        let views = self.tables().segments().into();
+        let mut loaded = Loaded::new(self.origin.clone(), views);
+        loop {
+            let step;
+            (loaded, step) = self.settle_with(loaded).await;
+            let Some(missing) = step? else { return Ok(()) };
+            let (parts, bitmaps) = try_join(
+                fetch::read(&self.origin.context, missing),
+                unread_bitmaps(&self.origin, self.tables()),
+            )
+            .await?;
+            loaded.receive(parts);
+            self.take_bitmaps(bitmaps)?;
+        }
+    }
+
+    /// One attempt to settle, on the pool if there is much to do.
+    async fn settle_with(
+        &mut self,
+        mut loaded: Loaded,
+    ) -> (Loaded, Result<Option<Missing>, Error>) {
+        if self.tables().is_settled() {
+            return (loaded, Ok(None));
+        }
+        if self.tables().staged_rows() <= SETTLE_INLINE_MAX {
+            let step = self.tables_mut().settle(&mut loaded);
+            return (loaded, step);
+        }
+        let mut tables = self.tables.take().expect("tables are at rest between steps");
+        let work = move || {
+            let step = tables.settle(&mut loaded);
+            (tables, loaded, step)
+        };
+        let (tables, loaded, step) = self.origin.context.pool.run(work).await;
+        self.tables = Some(tables);
+        (loaded, step)
+    }
+
+    fn take_bitmaps(&mut self, bitmaps: Vec<RoaringBitmap>) -> Result<(), Error> {
+        if bitmaps.is_empty() {
+            return Ok(());
+        }
+        let deleted = self.counters.deleted;
+        match self.tables_mut().take_bitmaps(bitmaps, deleted) {
+            true => Ok(()),
+            false => Err(open::wrong_deletions(self.origin.id, self.at.manifest)),
+        }
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables.as_ref().expect("tables are at rest between steps")
+    }
+
+    fn tables_mut(&mut self) -> &mut Tables {
+        self.tables.as_mut().expect("tables are at rest between steps")
+    }
+
+    /// Stages the log's events in order.
     async fn apply(&mut self, events: Vec<Event>) -> Step {
         let mut slots = Vec::new();
         for event in events {
@@ -239,32 +337,19 @@ impl Writer {
                 }
             }
         }
-        self.apply_slots(slots).await
+        self.stage(slots).await
     }
 
-    async fn apply_slots(&mut self, slots: Vec<Slot>) -> Step {
+    async fn stage(&mut self, slots: Vec<Slot>) -> Step {
         if slots.is_empty() {
             return Ok(());
         }
         self.at.tip = slots.last().map_or(self.at.tip, |slot| slot.seq);
         self.slots += slots.len();
         self.since.get_or_insert_with(Instant::now);
-        let bytes: usize =
-            slots.iter().flat_map(|slot| &slot.batches).map(|(_, payload)| payload.len()).sum();
-        let mut tables = self.tables.take().expect("tables are at rest between steps");
-        if bytes <= APPLY_INLINE_MAX {
-            let applied = tables.apply(open::decode_slots(&self.source, slots));
-            self.tables = Some(tables);
-            return applied;
-        }
-        let source = self.source.clone();
-        let work = move || {
-            let applied = tables.apply(open::decode_slots(&source, slots));
-            (tables, applied)
-        };
-        let (tables, applied) = self.source.context.pool.run(work).await;
-        self.tables = Some(tables);
-        applied
+        let tables = self.tables.take().expect("tables are at rest between steps");
+        self.tables = Some(open::stage(&self.origin, tables, slots).await?);
+        Ok(())
     }
 
     /// The log was read anew: everything applied so far is replaced in one swap. A flush under way
@@ -277,7 +362,7 @@ impl Writer {
         let known = self.tables.as_ref().map_or(Vec::new(), |tables| tables.segments().to_vec());
         let published = Arc::clone(&self.published);
         let (tables, counters) =
-            open::tables(&self.source, manifest, slots, known, published).await?;
+            open::tables(&self.origin, manifest, slots, &known, published).await?;
         self.tables = Some(tables);
         self.counters = counters;
         Ok(())
@@ -287,8 +372,8 @@ impl Writer {
         let tables = self.tables.as_mut().expect("tables are at rest between steps");
         if self.flush.is_none() && tables.active_bytes() > 0 {
             self.flush = Some(Arc::new(Flush {
-                id: self.source.id,
-                schema: Arc::clone(&self.source.schema),
+                id: self.origin.id,
+                schema: Arc::clone(&self.origin.schema),
                 base: self.at.manifest,
                 from: self.at.floor,
                 counters: self.counters,
@@ -308,11 +393,15 @@ impl Writer {
         reply: oneshot::Sender<Result<(), Error>>,
     ) -> Step {
         let current = self.flush.as_ref().is_some_and(|current| Arc::ptr_eq(current, flush));
-        let (answer, step) = match current {
-            true => self.fold_current(flush, flushed).await,
-            false => {
-                discard(&self.source.context.store, flushed.written).await;
-                (Err(Error::Conflict), Ok(()))
+        let ready = match current {
+            true => self.settle().await,
+            false => Err(Error::Conflict),
+        };
+        let (answer, step) = match ready {
+            Ok(()) => self.fold_current(flush, flushed).await,
+            Err(error) => {
+                discard(&self.origin.context.store, flushed.written).await;
+                (Err(error), Ok(()))
             }
         };
         // A driver that went away meanwhile sees the outcome in the index's status.
@@ -326,8 +415,9 @@ impl Writer {
         match self.log.fold(fold).await {
             Ok(folded) => (Ok(()), self.folded(flush, flushed, folded).await),
             Err(FoldError::Superseded(events)) => {
-                let step = self.apply(events).await;
-                discard(&self.source.context.store, flushed.written).await;
+                // What cannot be shown now waits for the next call.
+                let (_, step) = self.show(events).await;
+                discard(&self.origin.context.store, flushed.written).await;
                 // Unless the events replaced the state that the flush began with, go and read it.
                 let step =
                     step.and(if self.flush.is_none() { Ok(()) } else { Err(Error::Conflict) });
@@ -348,23 +438,29 @@ impl Writer {
         if matches!(error, CommitError::Unknown(_)) {
             return (Err(commit_error(error)), self.catch_up(Vec::new()).await);
         }
-        discard(&self.source.context.store, flushed.written).await;
+        discard(&self.origin.context.store, flushed.written).await;
         (Err(commit_error(error)), step)
     }
 
     /// The flush is the newest manifest: its segment takes the frozen memtable's place.
     async fn folded(&mut self, flush: &Flush, mut flushed: Flushed, folded: Folded) -> Step {
-        let context = Arc::clone(&self.source.context);
+        let context = Arc::clone(&self.origin.context);
         context.meters.flushes.add(1);
         context.meters.segment_bytes_written.add(flushed.bytes);
         let replaced = std::mem::take(&mut flushed.replaced);
         let reopened = folded.events.iter().any(|event| matches!(event, Event::Reopened { .. }));
         let step = if reopened {
             // The log had been read anew before the fold: so is the state, from the new manifest.
-            self.reopen(&folded.manifest, slots_from(folded.manifest.floor, folded.events)).await
+            let slots = slots_from(folded.manifest.floor, folded.events);
+            let reopened = self.reopen(&folded.manifest, slots).await;
+            // What cannot be shown now waits for the next call.
+            match reopened {
+                Ok(()) => self.show(Vec::new()).await.1,
+                Err(error) => Err(error),
+            }
         } else {
             self.take_in(flush, flushed, &folded.manifest);
-            self.apply(folded.events).await
+            self.show(folded.events).await.1
         };
         // Elsewhere another process may be reading them; there, collection decides.
         if context.store.sole_writer() {
@@ -405,11 +501,23 @@ impl Writer {
         status.segments.store(tables.segment_count(), Ordering::Relaxed);
         *status.since.lock() = self.since;
         status.flushing.store(tables.is_frozen(), Ordering::Relaxed);
-        let context = &self.source.context;
+        let context = &self.origin.context;
         if !tables.is_frozen() && tables.active_bytes() >= context.options.memtable_bytes_max {
             context.wake.notify_one();
         }
     }
+}
+
+/// The bitmaps that the tables have not read yet.
+async fn unread_bitmaps(origin: &Origin, tables: &Tables) -> Result<Vec<RoaringBitmap>, Error> {
+    let docs = |name: u128| {
+        let view = tables.segments().iter().find(|view| view.meta.name == name);
+        view.map_or(0, |view| view.docs())
+    };
+    let reads =
+        tables.unread().iter().map(|(name, object)| open::bitmap(origin, *object, docs(*name)));
+    let reads: Vec<_> = reads.collect();
+    stream::iter(reads).buffered(BITMAP_READS_MAX).try_collect().await
 }
 
 /// All slots of the events from a floor on, each once.
