@@ -42,7 +42,7 @@ mod vectors;
 mod writer;
 
 pub use builder::{BuiltSegment, RowRef, SegmentBuilder};
-pub use columns::{MergeInput, merge_attributes};
+pub use columns::{AttributesBuilder, MergeInput, merge_attributes};
 pub use keys::KeysBuilder;
 pub use lists::ListBuilder;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From rows to sections.
 
-use super::columns::ColumnsBuilder;
+use super::columns::AttributesBuilder;
 use super::keys::KeysBuilder;
 use super::lists::ListBuilder;
 use super::metadata::MetadataBuilder;
@@ -31,7 +31,7 @@ pub struct SegmentBuilder {
     kernels: Kernels,
     keys: KeysBuilder,
     metadata: MetadataBuilder,
-    columns: ColumnsBuilder,
+    columns: AttributesBuilder,
     fields: Vec<FieldBuilder>,
 }
 
@@ -64,7 +64,7 @@ impl SegmentBuilder {
             kernels,
             keys: KeysBuilder::default(),
             metadata: MetadataBuilder::default(),
-            columns: ColumnsBuilder::default(),
+            columns: AttributesBuilder::default(),
             fields: fields.collect(),
         }
     }

@@ -32,7 +32,7 @@ mod term;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use build::ColumnsBuilder;
+pub use build::AttributesBuilder;
 use column::Column;
 pub use merge::{MergeInput, merge_attributes};
 

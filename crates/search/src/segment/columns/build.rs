@@ -8,15 +8,15 @@ use crate::segment::section::{SectionKind, position, start, write_u32s};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap};
 
-/// Collects attributes in document order.
-#[derive(Default)]
-pub(crate) struct ColumnsBuilder {
+/// Collects attributes in document order: the ATTRIBUTES section.
+#[derive(Debug, Default)]
+pub struct AttributesBuilder {
     docs: u32,
     columns: BTreeMap<Box<str>, ColumnBuilder>,
 }
 
 /// The values of one key, numbered in order of appearance.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct ColumnBuilder {
     presence: Vec<DocId>,
     terms: Vec<Scalar>,
@@ -27,9 +27,9 @@ struct ColumnBuilder {
     entries: Vec<(u32, DocId)>,
 }
 
-impl ColumnsBuilder {
+impl AttributesBuilder {
     /// Adds the next document.
-    pub(crate) fn push(&mut self, attributes: &Attributes) {
+    pub fn push(&mut self, attributes: &Attributes) {
         for (key, value) in attributes.iter() {
             if !self.columns.contains_key(key) {
                 self.columns.insert(key.into(), ColumnBuilder::default());
@@ -40,8 +40,8 @@ impl ColumnsBuilder {
         self.docs += 1;
     }
 
-    /// The attributes section.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    /// The section, for a segment of as many documents as were added.
+    pub fn finish(self) -> Vec<u8> {
         let mut section = SectionWriter::default();
         for (key, mut column) in self.columns {
             column.sort();
