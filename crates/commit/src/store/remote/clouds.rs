@@ -77,8 +77,12 @@ pub(super) fn gcs(
         Some(endpoint) => builder.with_base_url(endpoint.trim_end_matches('/')),
         None => builder,
     };
-    // Google's own libraries send no credentials to an emulator.
-    Ok(builder.with_skip_signature(emulator.is_some()))
+    // Google's own libraries send no credentials to an emulator; without any this client would ask
+    // the machine's metadata service for some.
+    Ok(match emulator {
+        Some(_) => builder.with_bearer_token("emulator"),
+        None => builder,
+    })
 }
 
 pub(super) fn azure(

@@ -163,7 +163,7 @@ fn plan(request: &HttpRequest) -> Plan {
         }
         Method::PUT => Some(Verb::Put),
         Method::DELETE => Some(Verb::Delete),
-        Method::POST if names("delete") => Some(Verb::Delete),
+        Method::POST if names("delete") || query.contains("comp=batch") => Some(Verb::Delete),
         Method::POST if names("uploads") || names("uploadId") => Some(Verb::Put),
         _ => None,
     };
