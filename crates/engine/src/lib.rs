@@ -34,6 +34,7 @@ mod format;
 pub mod fuzz;
 mod handle;
 mod index;
+pub mod inspect;
 mod mailbox;
 mod options;
 mod paths;
