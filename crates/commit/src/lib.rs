@@ -25,7 +25,9 @@ mod store;
 pub use collect::{Collector, CollectorStep};
 pub use error::{CommitError, CreateError, StoreError, StoreErrorKind};
 pub use format::FormatError;
-pub use log::{Collected, Committed, Event, Fold, FoldError, Folded, Log, Opened};
+pub use log::{
+    Collected, Committed, Event, Fold, FoldError, Folded, Log, Opened, Progress, Prover, Tip,
+};
 pub use manifest::{FOLDED_WRITERS_MAX, FoldedWriter, MANIFEST_BYTES_MAX, Manifest};
 #[doc(hidden)]
 pub use process::Process;

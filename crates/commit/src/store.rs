@@ -260,6 +260,30 @@ impl Store {
         result
     }
 
+    /// Reads an object that is not to be longer than `bytes_max`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`]; `Corrupt` if the object is longer, of which nothing is read then.
+    pub async fn get_at_most(&self, path: &str, bytes_max: usize) -> Result<Bytes, StoreError> {
+        let location = parse(path)?;
+        let read = async {
+            let found = self.0.objects.get(&location).await?;
+            match found.meta.size <= bytes_max as u64 {
+                true => found.bytes().await.map(Ok),
+                false => Ok(Err(found.meta.size)),
+            }
+        };
+        let result = match read.await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(size)) => Err(StoreError::new(StoreErrorKind::Corrupt, path)
+                .with_source(format!("{size} bytes, where {bytes_max} are the most"))),
+            Err(error) => Err(from_object_store(&location, error)),
+        };
+        self.note_read(&result);
+        result
+    }
+
     /// Reads the bytes `range` of an object.
     ///
     /// # Errors

@@ -304,5 +304,7 @@ async fn all_futures_can_be_spawned() {
         store.delete_all(&["a".to_owned()]).await.unwrap();
         store.list_level("").await.unwrap()
     };
+    fn check<T: Send + Sync>() {}
+    check::<(Log, super::Prover)>();
     assert!(tokio::spawn(task).await.unwrap().objects.is_empty());
 }

@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::{CREATES_MAX, Machine, Outcome, Phase, Reply, Request, Step, Task};
+use super::{CREATES_MAX, Machine, Outcome, Phase, Reply, Request, Step, Task, newest};
 use crate::manifest::Manifest;
 use crate::rules::{FoldStanding, View, judge_fold, next_manifest};
 
@@ -18,7 +18,7 @@ impl Machine {
     pub(super) fn create_fold(&mut self) -> Step {
         let view = self.view_known();
         let manifest = match &self.task {
-            Task::Close { stamp, .. } => {
+            Task::Close { stamp } => {
                 next_manifest(view, view.tip() + 1, (self.writer, *stamp), Bytes::new())
             }
             Task::Fold { .. } if view.ended() => return self.fail(Outcome::Closed),
@@ -48,9 +48,7 @@ impl Machine {
                 let base = manifest.number.saturating_sub(1);
                 self.send_manifests(Phase::FoldBack(tries, manifest), base)
             }
-            Reply::Numbers(_) | Reply::Manifest(_) | Reply::Slots(_) => {
-                unreachable!("a create is not answered so")
-            }
+            _ => unreachable!("a create is not answered so"),
         }
     }
 
@@ -64,9 +62,9 @@ impl Machine {
     }
 
     pub(super) fn fold_checked(&mut self, manifest: Manifest, numbers: &[u64]) -> Step {
-        match numbers.iter().max() {
+        match newest(numbers) {
             None => self.fail(Outcome::Closed),
-            Some(newest) if *newest > manifest.number => self.fold_lost(),
+            Some(newest) if newest > manifest.number => self.fold_lost(),
             Some(_) => self.folded(manifest),
         }
     }
@@ -86,10 +84,10 @@ impl Machine {
     }
 
     pub(super) fn fold_back(&mut self, tries: u8, manifest: Manifest, numbers: &[u64]) -> Step {
-        match numbers.iter().max() {
+        match newest(numbers) {
             None if manifest.number > 0 => self.fail(Outcome::Closed),
-            Some(newest) if *newest > manifest.number => self.fold_lost(),
-            Some(newest) if *newest == manifest.number => self.read_fold(manifest),
+            Some(newest) if newest > manifest.number => self.fold_lost(),
+            Some(newest) if newest == manifest.number => self.read_fold(manifest),
             _ if tries < CREATES_MAX => self.send_fold(tries + 1, manifest),
             _ => self.fail(Outcome::Unknown),
         }
@@ -108,6 +106,8 @@ impl Machine {
         let tail = old.into_iter().filter(|mark| mark.seq >= manifest.floor).collect();
         self.life = Some(manifest.incarnation);
         self.view = Some(View { manifest, tail });
+        // Had there been a newer manifest than the one before, ours would not count.
+        self.checked = true;
         match self.task {
             Task::Close { .. } => self.proceed(),
             _ => self.done(Outcome::Folded),

@@ -21,6 +21,14 @@ pub struct Scenario {
     pub any_order: bool,
     /// How many strong reads may begin, in any process.
     pub reads: u8,
+    /// How many strong reads by proof, beside whatever the process does.
+    pub proofs: u8,
+    /// How many times a process may open the log anew, as after a restart.
+    pub opens: u8,
+    /// A process may create a slot while the one before it is checked.
+    pub pipelined: bool,
+    /// Known bad: a proof does not wait for the process's own slots that are on their way.
+    pub hasty_proofs: bool,
     /// How many requests may be lost, answered wrongly or executed late.
     pub faults: u8,
     /// How many processes may close the log, one after the other or at once.
@@ -42,6 +50,10 @@ impl Scenario {
         collections: 0,
         any_order: false,
         reads: 0,
+        proofs: 0,
+        opens: 0,
+        pipelined: false,
+        hasty_proofs: false,
         faults: 0,
         closes: 0,
         lives: 0,
