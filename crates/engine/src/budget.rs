@@ -1,12 +1,13 @@
 //! How an engine's memory, and the share of the machine that background work may take, are divided.
 //!
 //! ```text
-//! memory_limit
-//!   1/4   memtables of all open indexes together, frozen ones too
-//!   1/4   the memory tier of the cache
-//!   1/8   scans: what queries load beyond the cache, window by window
-//!   1/8   flushes and merges: rows on their way into a segment
-//!   1/4   left alone: bodies of requests, maps and bitmaps of open indexes, the allocator's slack
+//! memory_limit (of the process)
+//!   3/16  memtables of all open indexes together, frozen ones too
+//!   3/16  the memory tier of the cache
+//!   3/32  scans: what queries load beyond the cache, window by window
+//!   3/32  flushes and merges: rows on their way into a segment
+//!   4/16  requests: their bodies and answers, bounded by the server's admission
+//!   3/16  left alone: code, maps and bitmaps of open indexes, the allocator's slack
 //! ```
 //!
 //! A share is a [`Gate`] (ask, wait, give back when dropped) or a number. A single job larger than
@@ -30,8 +31,6 @@ pub(crate) struct Budget {
     pub(crate) scans: Gate,
     /// Bytes of rows that flushes and merges hold.
     pub(crate) merges: Gate,
-    /// Merges under way.
-    pub(crate) merge_jobs: Semaphore,
     pub(crate) pace: Pace,
 }
 
@@ -39,19 +38,18 @@ impl Budget {
     pub(crate) fn new(options: &Options) -> Self {
         let limit = options.memory_limit;
         Self {
-            memtables: Memtables::new(limit / 4),
-            cache_bytes: limit / 4,
-            scans: Gate::new(limit / 8),
-            merges: Gate::new(limit / 8),
-            merge_jobs: Semaphore::new(options.background.merges_max.max(1)),
+            memtables: Memtables::new(limit / 16 * 3),
+            cache_bytes: limit / 16 * 3,
+            scans: Gate::new(limit / 32 * 3),
+            merges: Gate::new(limit / 32 * 3),
             pace: Pace::new(&options.background),
         }
     }
 
-    /// A memtable of this many bytes is flushed: as the options say, but at most a quarter of what
+    /// A memtable of this many bytes is flushed: as the options say, but at most a third of what
     /// all memtables may take, so that one fills while the one before is written.
     pub(crate) fn memtable_bytes_max(&self, options: &Options) -> usize {
-        options.memtable_bytes_max.min(self.memtables.limit / 4).max(1)
+        options.memtable_bytes_max.min(self.memtables.limit / 3).max(1)
     }
 }
 
@@ -224,20 +222,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn writers_wait_for_the_memtables_of_all_indexes_together() {
-        let budget = budget(400, Background::default());
+        let budget = budget(544, Background::default());
         let memtables = &budget.memtables;
         memtables.change(0, 40);
-        memtables.change(0, 59);
+        memtables.change(0, 61);
         assert!(memtables.are_crowded() && !memtables.are_full());
         memtables.room().await;
-        memtables.change(59, 60);
+        memtables.change(61, 62);
         assert!(memtables.are_full());
         let wait = Duration::from_secs(1);
         assert!(tokio::time::timeout(wait, memtables.room()).await.is_err());
-        memtables.change(60, 0);
+        memtables.change(62, 0);
         memtables.room().await;
         assert_eq!(memtables.bytes(), 40);
-        assert_eq!(budget.memtable_bytes_max(&Options::default()), 25);
+        assert_eq!(budget.memtable_bytes_max(&Options::default()), 34);
     }
 
     #[tokio::test(start_paused = true)]

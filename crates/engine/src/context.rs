@@ -9,6 +9,7 @@ use vb_kernel::Kernels;
 
 use crate::budget::Budget;
 use crate::cache::{Cache, CacheOptions, DiskOptions};
+use crate::index::collect::Garbage;
 use crate::options::{DiskCache, Options};
 use crate::pool::Pool;
 use crate::stats::Meters;
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) meters: Meters,
     /// How memory and background work are divided.
     pub(crate) budget: Budget,
+    /// What is, or will be, no longer needed in the store.
+    pub(crate) garbage: Garbage,
     /// Tells the driver that there may be something to do before its next round.
     pub(crate) wake: Notify,
     started: Instant,
@@ -61,6 +64,7 @@ impl Context {
             writer: WriterId(options.random.id()),
             meters: Meters::default(),
             budget,
+            garbage: Garbage::default(),
             wake: Notify::new(),
             started: Instant::now(),
             options,

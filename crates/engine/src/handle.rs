@@ -197,6 +197,14 @@ impl IndexHandle {
         self.readable().await?.flush().await
     }
 
+    /// Merges all segments into one now, which leaves out what is deleted. Writes go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another process changed them first; else as [`IndexHandle::get`].
+    pub async fn compact(&self) -> Result<(), Error> {
+        self.readable().await?.merge(None).await
+    }
+
     fn check_query(&self, query: &Query) -> Result<(), Error> {
         let Some(field) = self.schema().vector_fields.get(query.field) else {
             return Err(Error::Invalid("no such vector field"));

@@ -22,8 +22,20 @@ pub struct Stats {
     pub flushes: u64,
     /// Flushes that failed and are tried again.
     pub flushes_failed: u64,
-    /// Bytes of segment objects written.
+    /// Bytes of segment objects written, by flushes and merges.
     pub segment_bytes_written: u64,
+    /// Merges that were committed.
+    pub merges: u64,
+    /// Merges that failed, or whose inputs were gone when they were done.
+    pub merges_failed: u64,
+    /// Bytes of segment objects written by merges.
+    pub merge_bytes_written: u64,
+    /// Time that writers stood still for merges to be committed, microseconds.
+    pub merge_commit_micros: u64,
+    /// Segments and bitmaps deleted because nobody needed them any more.
+    pub objects_collected: u64,
+    /// Gauge: whether all memtables together take so much that writers wait.
+    pub memtables_full: u64,
     /// Group commits.
     pub commits: u64,
     /// Batches in those groups.
@@ -65,6 +77,11 @@ pub(crate) struct Meters {
     pub(crate) flushes: Meter,
     pub(crate) flushes_failed: Meter,
     pub(crate) segment_bytes_written: Meter,
+    pub(crate) merges: Meter,
+    pub(crate) merges_failed: Meter,
+    pub(crate) merge_bytes_written: Meter,
+    pub(crate) merge_commit_micros: Meter,
+    pub(crate) objects_collected: Meter,
     pub(crate) commits: Meter,
     pub(crate) batches: Meter,
     pub(crate) commit_micros: Meter,
@@ -106,6 +123,11 @@ impl Meters {
             flushes: self.flushes.get(),
             flushes_failed: self.flushes_failed.get(),
             segment_bytes_written: self.segment_bytes_written.get(),
+            merges: self.merges.get(),
+            merges_failed: self.merges_failed.get(),
+            merge_bytes_written: self.merge_bytes_written.get(),
+            merge_commit_micros: self.merge_commit_micros.get(),
+            objects_collected: self.objects_collected.get(),
             commits: self.commits.get(),
             batches: self.batches.get(),
             commit_micros: self.commit_micros.get(),

@@ -297,28 +297,6 @@ pub(crate) fn decode_bitmap(bytes: &[u8], docs: u32) -> Result<RoaringBitmap, De
     }
 }
 
-/// Appends the sections to a segment object, each at an aligned offset; returns their table.
-pub(crate) fn lay_out(
-    sections: Vec<(SectionKind, u8, Vec<u8>)>,
-    object: &mut Vec<u8>,
-) -> Vec<SectionEntry> {
-    let total: usize = sections.iter().map(|(_, _, bytes)| bytes.len() + SECTION_ALIGN).sum();
-    object.reserve(total);
-    let lay_one = |(kind, field, bytes): (SectionKind, u8, Vec<u8>)| {
-        object.resize(object.len().next_multiple_of(SECTION_ALIGN), 0);
-        let offset = object.len() as u64;
-        object.extend_from_slice(&bytes);
-        SectionEntry {
-            kind,
-            field,
-            offset,
-            length: bytes.len() as u64,
-            crc: vb_search::checksum(&bytes),
-        }
-    };
-    sections.into_iter().map(lay_one).collect()
-}
-
 /// Size of the header of a segment object: one alignment unit.
 pub(crate) const HEADER_BYTES: usize = SECTION_ALIGN;
 

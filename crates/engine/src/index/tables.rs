@@ -21,13 +21,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
-use vb_search::{DocId, PartId, Schema, SectionKind, Segment, key_hash};
+use vb_search::{PartId, Schema, SectionKind, Segment, key_hash};
 
 use super::body::{BitmapObject, DeletedBitmap};
 use super::chunk::{ChunkView, Incoming, Place, append, delete_bytes, gather};
+use super::compact;
 use super::event::IndexEvent;
-use super::flush::Flushed;
+use super::flush::{Flushed, Moved};
 use super::keymap::KeyMap;
+use super::merge::Merged;
 use super::view::{Maps, Published, SegmentView, View};
 use crate::error::Error;
 use crate::fetch::{Loaded, Missing, Wanted};
@@ -305,13 +307,21 @@ impl Tables {
             }
         }
         let mut new = flushed.segments;
-        kill_carried_over(&mut new, &flushed.built, &frozen.chunks, &at_freeze.chunks);
+        kill_carried_over(&mut new, &flushed.moved, &frozen.chunks, &at_freeze.chunks);
         self.segments.extend(new);
         let published = Arc::clone(&self.published);
         published.publish(|maps| {
             maps.frozen = KeyMap::default();
             self.view()
         });
+    }
+
+    /// Takes in a committed merge: its segment takes the place of its inputs.
+    pub(crate) fn swap_merged(&mut self, merged: &Merged, output: Option<SegmentView>) {
+        assert!(self.is_settled(), "what is published next holds all that is known");
+        self.segments = compact::replace(&self.segments, merged, output);
+        let published = Arc::clone(&self.published);
+        published.publish(|_| self.view());
     }
 
     /// Nothing is staged any more.
@@ -417,23 +427,17 @@ fn kill(chunks: &mut [ChunkView], place: Place) -> bool {
 /// Rows of the frozen chunks that died after the freeze are documents of the new segments.
 fn kill_carried_over(
     new: &mut [SegmentView],
-    built: &[Segment],
+    moved: &Moved,
     now: &[ChunkView],
     at_freeze: &[ChunkView],
 ) {
-    for (now, then) in now.iter().zip(at_freeze) {
+    for (chunk, (now, then)) in now.iter().zip(at_freeze).enumerate() {
         let died: RoaringBitmap = now.dead.as_ref() - then.dead.as_ref();
         for row in &died {
-            let both = new.iter_mut().zip(built);
-            let mut found =
-                both.filter_map(|(view, segment)| Some((find(segment, &now.chunk, row)?, view)));
-            let (doc, view) =
-                found.next().expect("a record that was alive at the freeze is in a new segment");
-            view.kill(doc);
+            let (segment, doc) = moved
+                .place(chunk, row)
+                .expect("a record that was alive at the freeze went somewhere");
+            new[segment].kill(doc);
         }
     }
-}
-
-fn find(segment: &Segment, chunk: &super::chunk::Chunk, row: DocId) -> Option<DocId> {
-    segment.find_hashed(chunk.hash(row), chunk.key(row))
 }

@@ -10,6 +10,7 @@
 //! A task that cannot go on (its log was dropped, or is corrupt) answers with the error and ends; the
 //! next use opens the index anew and meets the cause itself.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -19,11 +20,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Log, Manifest, SLOT_BYTES_MAX, Slot};
+use vb_commit::{CommitError, Event, Log, Manifest, SLOT_BYTES_MAX, Slot};
 
 use super::OpenIndex;
 use super::body::Counters;
 use super::flush::{Flush, Flushed, discard};
+use super::fold::WaitingMerge;
+use super::merge::{Merge, Merged};
 use super::open;
 use super::tables::Tables;
 use super::view::Published;
@@ -42,6 +45,13 @@ pub(crate) enum Request {
     Freeze { reply: oneshot::Sender<Result<Option<Arc<Flush>>, Error>> },
     /// Commits a flush whose objects are written.
     Fold { flush: Arc<Flush>, flushed: Box<Flushed>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Says what a merge of these segments, or of all, starts from; `None` if there is nothing to do.
+    BeginMerge {
+        names: Option<BTreeSet<u128>>,
+        reply: oneshot::Sender<Result<Option<Merge>, Error>>,
+    },
+    /// Commits a merge whose object is written, after the flush under way.
+    Merged { merged: Box<Merged>, reply: oneshot::Sender<Result<(), Error>> },
     /// Ends the log for good: no write is ever acknowledged again.
     Drop { reply: oneshot::Sender<Result<(), Error>> },
     /// Ends the task; the log stays.
@@ -75,6 +85,8 @@ pub(crate) struct Writer {
     /// Counters of the newest manifest.
     pub(crate) counters: Counters,
     pub(crate) flush: Option<Arc<Flush>>,
+    /// Merges that wait for the flush under way to be committed.
+    pub(super) waiting: Vec<WaitingMerge>,
     /// Slots applied since the last freeze, and when the first of them was.
     pub(crate) slots: usize,
     pub(crate) since: Option<Instant>,
@@ -85,9 +97,9 @@ pub(crate) struct Writer {
 /// The log may know more than was handed out, or (after a failure) nothing until it is read anew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At {
-    manifest: u64,
-    floor: u64,
-    tip: u64,
+    pub(super) manifest: u64,
+    pub(super) floor: u64,
+    pub(super) tip: u64,
 }
 
 impl At {
@@ -101,7 +113,7 @@ impl At {
 type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
 
 /// Whether the task goes on.
-type Step = Result<(), Error>;
+pub(super) type Step = Result<(), Error>;
 
 impl Writer {
     /// Serves the inbox until the index is closed, dropped, or broken.
@@ -115,15 +127,20 @@ impl Writer {
                     None => break,
                 },
             };
-            let step = self.serve(request, &mut inbox, &mut pending).await;
+            let served = self.serve(request, &mut inbox, &mut pending).await;
+            let step = match served {
+                Ok(()) => self.commit_waiting().await,
+                Err(error) => Err(error),
+            };
             self.show_status();
             if let Err(error) = step {
                 self.refuse_rest(&error, &mut inbox, pending.take()).await;
                 break;
             }
         }
+        self.discard_waiting().await;
         if let Some(index) = self.index.upgrade() {
-            index.status.clear();
+            index.status.clear(&self.origin.context);
         }
         // Only now is the task gone for those who wait to open the index again.
         drop(self);
@@ -152,8 +169,15 @@ impl Writer {
                 Request::Fold { flushed, .. } => {
                     discard(&self.origin.context.store, flushed.written).await;
                 }
+                Request::Merged { merged, .. } => {
+                    let written = self.written_by(&merged, None);
+                    discard(&self.origin.context.store, written).await;
+                }
                 // Their senders take a missing answer for "ended".
-                Request::Freeze { .. } | Request::Drop { .. } | Request::Close => {}
+                Request::Freeze { .. }
+                | Request::BeginMerge { .. }
+                | Request::Drop { .. }
+                | Request::Close => {}
             }
             next = None;
         }
@@ -184,6 +208,13 @@ impl Writer {
                 Ok(())
             }
             Request::Fold { flush, flushed, reply } => self.fold(&flush, *flushed, reply).await,
+            Request::BeginMerge { names, reply } => {
+                let (merge, step) = self.begin_merge(names.as_ref()).await;
+                // A driver that went away meanwhile begins another one.
+                let _ = reply.send(merge);
+                step
+            }
+            Request::Merged { merged, reply } => self.merged(merged, reply).await,
             Request::Drop { reply } => self.drop_log(reply).await,
             Request::Close => {
                 inbox.receiver.close();
@@ -226,7 +257,7 @@ impl Writer {
         }
     }
 
-    async fn catch_up(&mut self, waiting: Waiting) -> Step {
+    pub(super) async fn catch_up(&mut self, waiting: Waiting) -> Step {
         let (answer, step) = match self.log.catch_up().await {
             Ok(events) => self.show(events).await,
             Err(error) => {
@@ -240,7 +271,7 @@ impl Writer {
 
     /// Applies the log's events and makes them visible. The first result is the callers', the second
     /// tells whether the task goes on.
-    async fn show(&mut self, events: Vec<Event>) -> (Result<(), Error>, Step) {
+    pub(super) async fn show(&mut self, events: Vec<Event>) -> (Result<(), Error>, Step) {
         let applied = self.apply(events).await;
         match applied {
             Ok(()) => (self.settle().await, Ok(())),
@@ -250,7 +281,7 @@ impl Writer {
 
     /// Makes visible what is staged. A segment that is gone has been replaced by a newer manifest,
     /// which is looked for, or was lost.
-    async fn settle(&mut self) -> Result<(), Error> {
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
         let settled = match self.try_settle().await {
             Err(error) if fetch::is_gone(&error) && !self.origin.context.store.sole_writer() => {
                 let events = self.log.catch_up().await.map_err(commit_error)?;
@@ -317,11 +348,11 @@ impl Writer {
         }
     }
 
-    fn tables(&self) -> &Tables {
+    pub(super) fn tables(&self) -> &Tables {
         self.tables.as_ref().expect("tables are at rest between steps")
     }
 
-    fn tables_mut(&mut self) -> &mut Tables {
+    pub(super) fn tables_mut(&mut self) -> &mut Tables {
         self.tables.as_mut().expect("tables are at rest between steps")
     }
 
@@ -354,7 +385,7 @@ impl Writer {
 
     /// The log was read anew: everything applied so far is replaced in one swap. A flush under way
     /// started from a state that is no more.
-    async fn reopen(&mut self, manifest: &Manifest, slots: Vec<Slot>) -> Step {
+    pub(super) async fn reopen(&mut self, manifest: &Manifest, slots: Vec<Slot>) -> Step {
         self.flush = None;
         self.at = At::new(manifest, &slots);
         self.slots = slots.len();
@@ -366,115 +397,6 @@ impl Writer {
         self.tables = Some(tables);
         self.counters = counters;
         Ok(())
-    }
-
-    fn freeze(&mut self) -> Option<Arc<Flush>> {
-        let tables = self.tables.as_mut().expect("tables are at rest between steps");
-        if self.flush.is_none() && tables.active_bytes() > 0 {
-            self.flush = Some(Arc::new(Flush {
-                id: self.origin.id,
-                schema: Arc::clone(&self.origin.schema),
-                base: self.at.manifest,
-                from: self.at.floor,
-                counters: self.counters,
-                floor: self.at.tip + 1,
-                frozen: tables.freeze(),
-            }));
-            self.slots = 0;
-            self.since = None;
-        }
-        self.flush.clone()
-    }
-
-    async fn fold(
-        &mut self,
-        flush: &Arc<Flush>,
-        flushed: Flushed,
-        reply: oneshot::Sender<Result<(), Error>>,
-    ) -> Step {
-        let current = self.flush.as_ref().is_some_and(|current| Arc::ptr_eq(current, flush));
-        let ready = match current {
-            true => self.settle().await,
-            false => Err(Error::Conflict),
-        };
-        let (answer, step) = match ready {
-            Ok(()) => self.fold_current(flush, flushed).await,
-            Err(error) => {
-                discard(&self.origin.context.store, flushed.written).await;
-                (Err(error), Ok(()))
-            }
-        };
-        // A driver that went away meanwhile sees the outcome in the index's status.
-        let _ = reply.send(answer);
-        step
-    }
-
-    async fn fold_current(&mut self, flush: &Flush, flushed: Flushed) -> (Result<(), Error>, Step) {
-        let body = flushed.body.encode();
-        let fold = Fold { base: flush.base, from: flush.from, floor: flush.floor, body };
-        match self.log.fold(fold).await {
-            Ok(folded) => (Ok(()), self.folded(flush, flushed, folded).await),
-            Err(FoldError::Superseded(events)) => {
-                // What cannot be shown now waits for the next call.
-                let (_, step) = self.show(events).await;
-                discard(&self.origin.context.store, flushed.written).await;
-                // Unless the events replaced the state that the flush began with, go and read it.
-                let step =
-                    step.and(if self.flush.is_none() { Ok(()) } else { Err(Error::Conflict) });
-                (Err(Error::Conflict), step)
-            }
-            Err(FoldError::Failed(error)) => self.fold_failed(error, flushed).await,
-        }
-    }
-
-    /// An unknown outcome is settled by reading the log anew; only then is it known whether the new
-    /// objects are garbage, and whoever collects finds out by himself.
-    async fn fold_failed(
-        &mut self,
-        error: CommitError,
-        flushed: Flushed,
-    ) -> (Result<(), Error>, Step) {
-        let step = fatal(&error);
-        if matches!(error, CommitError::Unknown(_)) {
-            return (Err(commit_error(error)), self.catch_up(Vec::new()).await);
-        }
-        discard(&self.origin.context.store, flushed.written).await;
-        (Err(commit_error(error)), step)
-    }
-
-    /// The flush is the newest manifest: its segment takes the frozen memtable's place.
-    async fn folded(&mut self, flush: &Flush, mut flushed: Flushed, folded: Folded) -> Step {
-        let context = Arc::clone(&self.origin.context);
-        context.meters.flushes.add(1);
-        context.meters.segment_bytes_written.add(flushed.bytes);
-        let replaced = std::mem::take(&mut flushed.replaced);
-        let reopened = folded.events.iter().any(|event| matches!(event, Event::Reopened { .. }));
-        let step = if reopened {
-            // The log had been read anew before the fold: so is the state, from the new manifest.
-            let slots = slots_from(folded.manifest.floor, folded.events);
-            let reopened = self.reopen(&folded.manifest, slots).await;
-            // What cannot be shown now waits for the next call.
-            match reopened {
-                Ok(()) => self.show(Vec::new()).await.1,
-                Err(error) => Err(error),
-            }
-        } else {
-            self.take_in(flush, flushed, &folded.manifest);
-            self.show(folded.events).await.1
-        };
-        // Elsewhere another process may be reading them; there, collection decides.
-        if context.store.sole_writer() {
-            discard(&context.store, replaced).await;
-        }
-        step
-    }
-
-    fn take_in(&mut self, flush: &Flush, flushed: Flushed, manifest: &Manifest) {
-        self.at = At { manifest: manifest.number, floor: manifest.floor, tip: self.at.tip };
-        self.counters = flushed.body.counters;
-        self.flush = None;
-        let tables = self.tables.as_mut().expect("tables are at rest between steps");
-        tables.swap(&flush.frozen, flushed);
     }
 
     async fn drop_log(&mut self, reply: oneshot::Sender<Result<(), Error>>) -> Step {
@@ -495,14 +417,15 @@ impl Writer {
     pub(crate) fn show_status(&self) {
         let (Some(tables), Some(index)) = (&self.tables, self.index.upgrade()) else { return };
         let status = &index.status;
-        status.unflushed.send_replace(tables.unflushed_bytes());
         status.active_bytes.store(tables.active_bytes(), Ordering::Relaxed);
         status.slots.store(self.slots, Ordering::Relaxed);
+        status.set_unflushed(&self.origin.context, tables.unflushed_bytes());
         status.segments.store(tables.segment_count(), Ordering::Relaxed);
         *status.since.lock() = self.since;
         status.flushing.store(tables.is_frozen(), Ordering::Relaxed);
         let context = &self.origin.context;
-        if !tables.is_frozen() && tables.active_bytes() >= context.options.memtable_bytes_max {
+        let bytes_max = context.budget.memtable_bytes_max(&context.options);
+        if !tables.is_frozen() && tables.active_bytes() >= bytes_max {
             context.wake.notify_one();
         }
     }
@@ -521,7 +444,7 @@ async fn unread_bitmaps(origin: &Origin, tables: &Tables) -> Result<Vec<RoaringB
 }
 
 /// All slots of the events from a floor on, each once.
-fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
+pub(super) fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
     let mut slots: Vec<Slot> = Vec::new();
     for event in events {
         match event {
@@ -595,7 +518,7 @@ fn answer_all(waiting: Waiting, answer: &Result<(), Error>) {
 }
 
 /// Whether the task cannot go on after this error.
-fn fatal(error: &CommitError) -> Step {
+pub(super) fn fatal(error: &CommitError) -> Step {
     match error {
         CommitError::Closed => Err(Error::NoSuchIndex),
         CommitError::Unknown(_) | CommitError::TooLarge { .. } | CommitError::Store(_) => Ok(()),
@@ -603,7 +526,7 @@ fn fatal(error: &CommitError) -> Step {
 }
 
 /// What the callers of a failed commit are told.
-fn commit_error(error: CommitError) -> Error {
+pub(super) fn commit_error(error: CommitError) -> Error {
     match error {
         CommitError::Closed => Error::NoSuchIndex,
         other => other.into(),
