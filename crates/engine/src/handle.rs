@@ -139,7 +139,7 @@ impl IndexHandle {
     ///
     /// # Errors
     /// As [`IndexHandle::get`].
-    pub(crate) async fn warm(&self) -> Result<(), Error> {
+    pub async fn warm(&self) -> Result<(), Error> {
         self.read(Warming::new, |job, index| job.start(index.published().view())).await
     }
 
