@@ -16,9 +16,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::gauge::Gauge;
 use crate::options::{Background, Options};
 
 /// The shares of one engine.
@@ -57,24 +58,24 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Memtables {
     limit: usize,
-    total: watch::Sender<usize>,
+    total: Gauge,
 }
 
 impl Memtables {
     fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), total: watch::Sender::new(0) }
+        Self { limit: limit.max(1), total: Gauge::default() }
     }
 
     /// An index's memtables went from `before` to `after` bytes.
     pub(crate) fn change(&self, before: usize, after: usize) {
         if before != after {
-            self.total.send_modify(|total| *total = (*total + after).saturating_sub(before));
+            self.total.modify(|total| (total + after).saturating_sub(before));
         }
     }
 
     /// Bytes of all memtables.
     pub(crate) fn bytes(&self) -> usize {
-        *self.total.borrow()
+        self.total.get()
     }
 
     /// Whether flushing should begin, the largest memtable first.
@@ -89,9 +90,7 @@ impl Memtables {
 
     /// Returns once there is room for writers.
     pub(crate) async fn room(&self) {
-        let mut total = self.total.subscribe();
-        // The sender lives as long as `self`.
-        let _ = total.wait_for(|total| *total < self.limit).await;
+        self.total.wait_until(|total| total < self.limit).await;
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) async fn run(engine: Weak<Inner>) {
             return;
         };
         tokio::select! {
+            biased;
             Some(done) = jobs.join_next() => match done {
                 Ok(subject) => {
                     busy.remove(&subject);

@@ -32,6 +32,7 @@ mod fetch;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
+mod gauge;
 mod handle;
 mod index;
 pub mod inspect;

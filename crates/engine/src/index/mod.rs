@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use vb_commit::{CommitError, CreateError, Log};
 use vb_search::Schema;
@@ -48,6 +48,7 @@ pub(crate) use writer::PAYLOAD_BYTES_MAX;
 use crate::context::Context;
 use crate::error::Error;
 use crate::fetch::{self, Origin};
+use crate::gauge::Gauge;
 use crate::mailbox::{Mailbox, Unanswered, mailbox};
 use crate::paths;
 use crate::plan::{IndexFacts, SLOTS_MAX, SegmentFacts};
@@ -75,7 +76,7 @@ pub(crate) struct OpenIndex {
 #[derive(Debug)]
 pub(crate) struct Status {
     /// Bytes in memtables; writers wait for it to fall.
-    unflushed: watch::Sender<usize>,
+    unflushed: Gauge,
     active_bytes: AtomicUsize,
     slots: AtomicUsize,
     segments: AtomicUsize,
@@ -91,7 +92,7 @@ pub(crate) struct Status {
 impl Default for Status {
     fn default() -> Self {
         Self {
-            unflushed: watch::Sender::new(0),
+            unflushed: Gauge::default(),
             active_bytes: AtomicUsize::default(),
             slots: AtomicUsize::default(),
             segments: AtomicUsize::default(),
@@ -118,12 +119,12 @@ impl Status {
 
     /// Notes how much waits for flushes, here and in the engine's budget.
     fn set_unflushed(&self, context: &Context, bytes: usize) {
-        let before = self.unflushed.send_replace(bytes);
+        let before = self.unflushed.set(bytes);
         context.budget.memtables.change(before, bytes);
     }
 
     pub(crate) fn unflushed_bytes(&self) -> usize {
-        *self.unflushed.borrow()
+        self.unflushed.get()
     }
 
     pub(crate) fn segment_count(&self) -> usize {
@@ -314,10 +315,8 @@ impl OpenIndex {
 
     async fn room(&self) {
         let memtables = &self.origin.context.budget.memtables;
-        let mut unflushed = self.status.unflushed.subscribe();
         while !self.has_room() || memtables.are_full() {
-            // The sender lives as long as `self`.
-            let _ = unflushed.wait_for(|_| self.has_room()).await;
+            self.status.unflushed.wait_until(|_| self.has_room()).await;
             memtables.room().await;
         }
     }
