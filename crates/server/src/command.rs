@@ -175,6 +175,7 @@ fn store_text(config: &Config) -> String {
     match &config.store {
         StoreUrl::Local(dir) => dir.display().to_string(),
         StoreUrl::Memory => "memory".to_owned(),
+        StoreUrl::Remote(options) => options.to_string(),
     }
 }
 
