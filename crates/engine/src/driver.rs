@@ -171,15 +171,15 @@ fn start_collections(
     if !has_place(inner, jobs) {
         return;
     }
-    for id in inner.context.garbage.take_due(COLLECTIONS_MAX) {
+    for (id, wanted) in inner.context.garbage.take_due(COLLECTIONS_MAX) {
         let subject = Subject::Collection(id);
         if !busy.insert(subject.clone()) {
-            inner.context.garbage.note(id, ROUND);
+            inner.context.garbage.note(id, wanted, ROUND);
             continue;
         }
         let inner = Arc::clone(inner);
         jobs.spawn(async move {
-            if let Err(error) = index::collect::run(&inner.context, id).await {
+            if let Err(error) = index::collect::run(&inner.context, id, wanted).await {
                 tracing::warn!(index = %id, %error, "could not collect what is no longer needed");
             }
             subject

@@ -10,8 +10,9 @@ use common::{
     two_fields,
 };
 use proptest::prelude::*;
+use tokio::task::JoinSet;
 use vb_commit::Store;
-use vb_engine::{Engine, GetRequest, IndexHandle, ListRequest, Query};
+use vb_engine::{Engine, Error, GetRequest, IndexHandle, ListRequest, Query};
 use vb_search::{Attributes, Filter, Number, Scalar, Schema, Test, Value};
 
 /// Keys that meet again and again; some are prefixes of each other, one is empty.
@@ -36,10 +37,24 @@ const KEYS: [&str; 14] = [
 enum Op {
     Put(Vec<(Box<[u8]>, Record)>),
     Delete(Vec<Box<[u8]>>),
-    Get { keys: Vec<Box<[u8]>>, with_data: bool, with_metadata: bool },
+    Get {
+        keys: Vec<Box<[u8]>>,
+        with_data: bool,
+        with_metadata: bool,
+    },
     Query(Query),
-    List { segment_index: u32, segment_count: u32, max: usize, bytes_max: usize, filter: Filter },
+    List {
+        segment_index: u32,
+        segment_count: u32,
+        max: usize,
+        bytes_max: usize,
+        filter: Filter,
+    },
     Flush,
+    Compact,
+    /// Begin, and go on with what comes next.
+    FlushBeside,
+    CompactBeside,
     Reopen,
     Recreate,
 }
@@ -147,6 +162,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => a_query().prop_map(Op::Query),
         3 => list(),
         3 => Just(Op::Flush),
+        2 => Just(Op::Compact),
+        2 => Just(Op::FlushBeside),
+        2 => Just(Op::CompactBeside),
         1 => Just(Op::Reopen),
         1 => Just(Op::Recreate),
     ]
@@ -159,6 +177,8 @@ struct Run {
     engine: Engine,
     index: IndexHandle,
     model: Model,
+    /// Flushes and merges under way.
+    beside: JoinSet<Result<(), Error>>,
 }
 
 impl Run {
@@ -166,7 +186,8 @@ impl Run {
         let schema = two_fields();
         let engine = engine(&store, quiet()).await;
         let index = index(&engine, "index", schema.clone()).await;
-        Self { store, schema, engine, index, model: Model::default() }
+        let beside = JoinSet::new();
+        Self { store, schema, engine, index, model: Model::default(), beside }
     }
 
     async fn step(&mut self, op: Op) {
@@ -204,6 +225,15 @@ impl Run {
                 assert_eq!(rows, expected);
             }
             Op::Flush => self.index.flush().await.unwrap(),
+            Op::Compact => self.index.compact().await.unwrap(),
+            Op::FlushBeside => {
+                let index = self.index.clone();
+                self.beside.spawn(async move { index.flush().await });
+            }
+            Op::CompactBeside => {
+                let index = self.index.clone();
+                self.beside.spawn(async move { index.compact().await });
+            }
             Op::Reopen => self.reopen().await,
             Op::Recreate => self.recreate().await,
         }
@@ -216,14 +246,24 @@ impl Run {
         assert_eq!(self.index.get(request).await.unwrap(), expected);
     }
 
+    /// Waits for what goes on beside; it must not fail, unless the index or engine goes away first.
+    async fn join(&mut self) {
+        while let Some(done) = self.beside.join_next().await {
+            done.unwrap().unwrap();
+        }
+    }
+
     async fn reopen(&mut self) {
+        // What is under way now meets a closed engine.
         self.engine.shutdown().await;
+        while self.beside.join_next().await.is_some() {}
         self.engine = engine(&self.store, quiet()).await;
         self.index = self.engine.resolve(&bucket(), b"index").await.unwrap();
     }
 
     async fn recreate(&mut self) {
         self.engine.delete_index(&bucket(), b"index").await.unwrap();
+        while self.beside.join_next().await.is_some() {}
         self.index = index(&self.engine, "index", self.schema.clone()).await;
         self.model = Model::default();
     }
@@ -243,6 +283,7 @@ proptest! {
             for op in ops {
                 run.step(op).await;
             }
+            run.join().await;
             check_all(&run.index, &run.model).await;
             run.reopen().await;
             check_all(&run.index, &run.model).await;

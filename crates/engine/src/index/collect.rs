@@ -10,8 +10,9 @@
 //!
 //! On a store with other writers:
 //! - A manifest is *needed* if it is the newest, or was superseded less than `collect_grace` ago:
-//!   somebody may be reading a snapshot of it. What a needed manifest names stays, and slots from its
-//!   floor on.
+//!   somebody may be reading a snapshot of it. What a needed manifest names stays.
+//! - Slots below the newest floor go at once, and soon after they were folded ([`Wanted::Slots`]): a
+//!   log stays short whatever the grace is. Who still wants one finds it missing and opens anew.
 //! - What an older manifest names goes: no later manifest can name it again, because it would be
 //!   derived from one that does not.
 //! - What no listed manifest names may be about to be named. It goes once its name has run out
@@ -29,7 +30,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use vb_commit::{Manifest, ObjectInfo, StoreErrorKind};
+use vb_commit::{Log, Manifest, ObjectInfo, StoreErrorKind};
 
 use super::body::{Body, DeletedBitmap, SegmentMeta};
 use super::object::may_name;
@@ -45,14 +46,22 @@ const READS_MAX: usize = 8;
 /// What an engine knows about garbage: where to look for some, and what must not be taken for it.
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
-    /// Indexes with objects that will be garbage, and from when on.
-    due: Mutex<BTreeMap<IndexId, Instant>>,
+    /// Indexes with objects that will be garbage, of which kind, and from when on.
+    due: Mutex<BTreeMap<(IndexId, Wanted), Instant>>,
     /// Objects being written by this process, not named by any manifest yet.
     writing: Arc<Mutex<BTreeSet<u128>>>,
     /// Segments that a manifest of this process dropped; alive while a snapshot has them.
     retired: Mutex<BTreeMap<u128, Weak<SegmentMeta>>>,
     /// The latest time a list has shown, milliseconds since 1970 by the store's clock, and when.
     shown: Mutex<Option<(i64, Instant)>>,
+}
+
+/// What a collection looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wanted {
+    /// Folded slots alone.
+    Slots,
+    All,
 }
 
 /// An object that is being written; kept until the manifest that names it is committed or given up.
@@ -81,21 +90,21 @@ impl Garbage {
     }
 
     /// An index will have garbage after this time; an earlier note stays.
-    pub(crate) fn note(&self, id: IndexId, after: Duration) {
+    pub(crate) fn note(&self, id: IndexId, wanted: Wanted, after: Duration) {
         let at = Instant::now() + after;
         let mut due = self.due.lock();
-        let noted = due.entry(id).or_insert(at);
+        let noted = due.entry((id, wanted)).or_insert(at);
         *noted = at.min(*noted);
     }
 
     /// Takes some of the indexes whose time has come.
-    pub(crate) fn take_due(&self, count_max: usize) -> Vec<IndexId> {
+    pub(crate) fn take_due(&self, count_max: usize) -> Vec<(IndexId, Wanted)> {
         let now = Instant::now();
         let mut due = self.due.lock();
-        let come = due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id);
-        let come: Vec<IndexId> = come.take(count_max).collect();
-        for id in &come {
-            due.remove(id);
+        let come = due.iter().filter(|(_, at)| **at <= now).map(|(noted, _)| *noted);
+        let come: Vec<(IndexId, Wanted)> = come.take(count_max).collect();
+        for noted in &come {
+            due.remove(noted);
         }
         come
     }
@@ -171,9 +180,8 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     let may_come =
         |name: &u128| !facts.sole_writer && !was_named(name) && may_name(*name, newest.number + 1);
     let free = |name: &&u128| !named(name) && !facts.in_use.contains(name) && !may_come(name);
-    let floor = needed.iter().map(|manifest| manifest.floor).min().unwrap_or(0);
     let highest = facts.slots.last();
-    let spent = |seq: &&u64| **seq < floor && Some(*seq) != highest;
+    let spent = |seq: &&u64| **seq < newest.floor && Some(*seq) != highest;
     let superseded = |manifest: &&Listed| !needed.contains(manifest);
     let unnamed_newest = |name: &u128| !newest.names.contains(name);
     let decision = Decision {
@@ -200,7 +208,12 @@ fn needed(facts: &Facts) -> Vec<&Listed> {
 /// # Errors
 /// [`Error::Corrupt`] if a manifest is damaged: then nothing is deleted. Else as the store fails; the
 /// rest is left to the next collection.
-pub(crate) async fn run(context: &Context, id: IndexId) -> Result<(), Error> {
+pub(crate) async fn run(context: &Context, id: IndexId, wanted: Wanted) -> Result<(), Error> {
+    if wanted == Wanted::Slots {
+        // Manifests of any age stay.
+        Log::collect(&context.store, &paths::index(id), i64::MIN).await?;
+        return Ok(());
+    }
     let Some(facts) = read_facts(context, id).await? else { return Ok(()) };
     let decision = decide(&facts);
     delete(context, id, &decision).await?;
@@ -208,7 +221,7 @@ pub(crate) async fn run(context: &Context, id: IndexId) -> Result<(), Error> {
     if decision.again {
         let after =
             if facts.sole_writer { Duration::from_secs(1) } else { context.options.collect_grace };
-        context.garbage.note(id, after);
+        context.garbage.note(id, Wanted::All, after);
     }
     Ok(())
 }
@@ -358,7 +371,7 @@ mod tests {
         // Manifest 2 was the newest until 9,500.
         let young = facts(false, manifests.clone(), &[1, 2, 3]);
         let expected =
-            Decision { objects: vec![1], slots: vec![5, 15], manifests: vec![1], again: true };
+            Decision { objects: vec![1], slots: vec![5, 15, 25], manifests: vec![1], again: true };
         assert_eq!(decide(&young), expected);
         let old = Facts { now_ms: 10_501, ..young };
         let expected = Decision {

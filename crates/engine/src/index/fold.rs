@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Manifest};
 
-use super::collect::Writing;
+use super::collect::{Wanted, Writing};
 use super::compact::{self, Commit, Unfit};
 use super::flush::{Flush, Flushed, discard};
 use super::merge::{Merge, Merged};
@@ -35,6 +35,9 @@ use crate::paths;
 
 /// How often a merge is derived anew because another process's manifest came first.
 const DERIVATIONS_MAX: usize = 4;
+
+/// When folded slots are collected, on a store with other writers.
+const SLOTS_AFTER: Duration = Duration::from_secs(10);
 
 /// A merge that waits for a flush to be committed.
 #[derive(Debug)]
@@ -183,8 +186,12 @@ impl Writer {
     fn note_garbage(&self) {
         let context = &self.origin.context;
         let sole_writer = context.store.sole_writer();
-        let after = if sole_writer { Duration::ZERO } else { context.options.collect_grace };
-        context.garbage.note(self.origin.id, after);
+        if sole_writer {
+            context.garbage.note(self.origin.id, Wanted::All, Duration::ZERO);
+        } else {
+            context.garbage.note(self.origin.id, Wanted::Slots, SLOTS_AFTER);
+            context.garbage.note(self.origin.id, Wanted::All, context.options.collect_grace);
+        }
         context.wake.notify_one();
     }
 
