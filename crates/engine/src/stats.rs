@@ -58,6 +58,12 @@ pub struct Stats {
     pub queries: u64,
     /// Time spent in queries, microseconds.
     pub query_micros: u64,
+    /// Shares of scans that other processes were asked for.
+    pub shares: u64,
+    /// Those of them that were scanned here after all.
+    pub shares_failed: u64,
+    /// Shares of scans answered for other processes.
+    pub shares_served: u64,
     /// Vectors that queries went over.
     pub rows_scanned: u64,
     /// Requests to the store.
@@ -93,6 +99,9 @@ pub(crate) struct Meters {
     pub(crate) lists: Meter,
     pub(crate) queries: Meter,
     pub(crate) query_micros: Meter,
+    pub(crate) shares: Meter,
+    pub(crate) shares_failed: Meter,
+    pub(crate) shares_served: Meter,
     pub(crate) rows_scanned: Meter,
 }
 
@@ -110,7 +119,7 @@ impl Meter {
         self.0.fetch_add(micros, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -139,6 +148,9 @@ impl Meters {
             lists: self.lists.get(),
             queries: self.queries.get(),
             query_micros: self.query_micros.get(),
+            shares: self.shares.get(),
+            shares_failed: self.shares_failed.get(),
+            shares_served: self.shares_served.get(),
             rows_scanned: self.rows_scanned.get(),
             ..Stats::default()
         }

@@ -66,41 +66,38 @@ pub fn parts(bytes: &[u8]) {
 fn segment_of_parts(docs: u32, sections: &[crate::StoredSection]) -> Result<Segment, Corrupt> {
     let (object, table) = lay_out(sections);
     let mut segment = Segment::of_parts(&segment_schema(), docs, table)?;
-    let (filter, directory) = (segment.key_filter_part(), segment.metadata_directory());
-    add(&mut segment, &object, filter)?;
-    for kind in [SectionKind::KEYS, SectionKind::KEY_INDEX, SectionKind::ATTRIBUTES] {
-        add(&mut segment, &object, PartId::Section(kind, 0))?;
+    for id in segment.section_parts() {
+        add(&mut segment, &object, id)?;
     }
-    add(&mut segment, &object, directory)?;
-    for doc in 0..docs {
-        if let Some(part) = segment.metadata_part(doc).filter(|part| !segment.has(*part)) {
-            add(&mut segment, &object, part)?;
-        }
+    for id in segment.piece_parts() {
+        add(&mut segment, &object, id)?;
+    }
+    whole(&segment).ok_or(MISSING).map(|()| segment.clone())
+}
+
+/// Whether nothing is missing for any question.
+fn whole(segment: &Segment) -> Option<()> {
+    let has = |id| segment.has(id).then_some(());
+    has(segment.key_filter_part())?;
+    has(segment.metadata_directory())?;
+    for kind in [SectionKind::KEYS, SectionKind::KEY_INDEX, SectionKind::ATTRIBUTES] {
+        has(PartId::Section(kind, 0))?;
     }
     for field in 0..segment_schema().vector_fields.len() {
-        add_field(&mut segment, &object, field)?;
+        has(PartId::Section(SectionKind::LISTS, field as u8))?;
+        let directory = segment.vector_directory(field);
+        directory.map_or(Some(()), has)?;
+        let extents = 0..segment.extent_count(field);
+        extents.map(|extent| has(segment.vector_part(field, extent))).collect::<Option<()>>()?;
     }
-    Ok(segment)
+    Some(())
 }
 
-fn add_field(segment: &mut Segment, object: &[u8], field: usize) -> Result<(), Corrupt> {
-    add(segment, object, PartId::Section(SectionKind::LISTS, field as u8))?;
-    if segment_schema().vector_fields[field].metric == Metric::Cosine {
-        add(segment, object, PartId::Section(SectionKind::NORMS, field as u8))?;
-    }
-    if let Some(directory) = segment.vector_directory(field) {
-        add(segment, object, directory)?;
-    }
-    for extent in 0..segment.extent_count(field) {
-        add(segment, object, segment.vector_part(field, extent))?;
-    }
-    Ok(())
-}
+const MISSING: Corrupt = Corrupt { part: "segment", what: "missing" };
 
 fn add(segment: &mut Segment, object: &[u8], id: PartId) -> Result<(), Corrupt> {
-    let missing = Corrupt { part: "segment", what: "missing" };
-    let (range, _) = segment.place(id).ok_or(missing)?;
-    let bytes = object.get(range.start as usize..range.end as usize).ok_or(missing)?;
+    let (range, _) = segment.place(id).ok_or(MISSING)?;
+    let bytes = object.get(range.start as usize..range.end as usize).ok_or(MISSING)?;
     segment.add(&Part::open(&segment_schema(), segment.docs(), id, bytes)?)
 }
 

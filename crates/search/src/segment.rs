@@ -133,6 +133,28 @@ impl Segment {
         self.0.has(id)
     }
 
+    /// The sections of the table that are parts: all of known kinds, but neither vectors nor metadata
+    /// that a directory cuts into pieces. In an order in which [`Segment::add`] takes them.
+    pub fn section_parts(&self) -> Vec<PartId> {
+        let is_cut = |row: &SectionPlace| match row.kind {
+            SectionKind::VECTORS => self.vector_directory(row.field as usize).is_some(),
+            SectionKind::METADATA => self.metadata_directory() != row.id(),
+            _ => false,
+        };
+        let rows = self.0.table.iter().filter(|row| is_known(row.kind) && !is_cut(row));
+        rows.map(SectionPlace::id).collect()
+    }
+
+    /// The extents and blocks that the directories added so far lead to.
+    pub fn piece_parts(&self) -> Vec<PartId> {
+        let extents = (0..).zip(&self.0.fields).flat_map(|(number, field)| {
+            let count = field.directory.as_ref().map_or(0, |directory| directory.count());
+            (0..count).map(move |extent| PartId::VectorExtent(number, extent))
+        });
+        let blocks = self.0.metadata_index.as_ref().map_or(0, |index| index.count());
+        extents.chain((0..blocks).map(PartId::MetadataBlock)).collect()
+    }
+
     /// Where a part lies in the object, and its CRC32C. `None` if the segment has no such part.
     ///
     /// # Panics

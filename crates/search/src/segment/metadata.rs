@@ -294,6 +294,11 @@ impl MetadataIndex {
         size_of_val(&self.ends[..])
     }
 
+    /// How many blocks there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
     /// The block of a document.
     ///
     /// # Panics

@@ -43,6 +43,12 @@ pub struct SectionPlace {
     pub crc: u32,
 }
 
+impl SectionPlace {
+    pub(super) fn id(&self) -> PartId {
+        PartId::Section(self.kind, self.field)
+    }
+}
+
 /// A part, read and checked. Clones share it; it holds on to no memory but its own.
 #[derive(Clone, Debug)]
 pub struct Part {
