@@ -1,7 +1,6 @@
 """Three server processes over one S3 server, each behind a fault proxy of its own. All of it on loopback."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ sys.path.insert(0, str(ROOT / "tests/stores"))
 sys.path.insert(0, str(ROOT / "tests/sdk/python"))
 
 import services  # noqa: E402
-from harness.server import Server, StartFailed, free_port  # noqa: E402
+from harness.server import Server, StartFailed  # noqa: E402
 
 CLUSTER_KEY = "a key that only the nodes of this run share"
 
@@ -145,11 +144,4 @@ class Cluster:
             time.sleep(0.05)
 
 
-def release_binary() -> Path:
-    """VECTORBUCKET_BIN, else the optimised build, else the debug build."""
-    given = os.environ.get("VECTORBUCKET_BIN")
-    release = ROOT / "target/release/vectorbucket"
-    return Path(given) if given else release if release.exists() else ROOT / "target/debug/vectorbucket"
-
-
-__all__ = ["Cluster", "Node", "Proxy", "StartFailed", "free_port", "release_binary"]
+__all__ = ["Cluster", "Node", "Proxy", "StartFailed"]

@@ -13,8 +13,8 @@ violation that was looked for, and one that enough happened at all.
 import argparse
 import collections
 import math
-import os
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,9 +26,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
 from checker import GONE, History  # noqa: E402
-from cluster import Cluster, StartFailed, release_binary  # noqa: E402
-
-os.environ.setdefault("VECTORBUCKET_BIN", str(release_binary()))
+from cluster import Cluster, StartFailed  # noqa: E402
 from harness import settings  # noqa: E402
 from harness.raw import Client, Closed, Connection  # noqa: E402
 
@@ -81,7 +79,7 @@ def main() -> int:
         except StartFailed as failure:
             print(f"{failure}\n0 passed, 1 failed")
             return 1
-    results = run.results(panics)
+    results = [("the checker finds what it is there to find", checker_fails()), *run.results(panics)]
     for name, problem in results:
         print(f"{'FAILED' if problem else 'ok'}: {name}{': ' + problem if problem else ''}")
     if options.report:
@@ -100,6 +98,12 @@ def arguments():
     parser.add_argument("--report", help="write a report in Markdown to this file")
     parser.add_argument("--keep", help="copy the nodes' logs into this folder")
     return parser.parse_args()
+
+
+def checker_fails() -> str:
+    command = [sys.executable, "-m", "unittest", "-q", "test_checker"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stderr[-500:]
 
 
 def keep_logs(cluster, folder):
