@@ -41,6 +41,8 @@ const PIECE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) hits: Vec<Hit>,
+    /// What each hit was ordered by, before keys: [`Metric::distance`] makes it a distance.
+    pub(crate) ranks: Vec<f64>,
     /// Vectors gone over.
     pub(crate) scanned: usize,
 }
@@ -362,7 +364,8 @@ impl Scan {
             }
         }
         let hits = best.iter().map(|candidate| self.hit(candidate)).collect::<Result<_, _>>()?;
-        Ok(Step::Done(Found { hits, scanned: self.scanned }))
+        let ranks = best.iter().map(|candidate| candidate.rank).collect();
+        Ok(Step::Done(Found { hits, ranks, scanned: self.scanned }))
     }
 
     fn metadata_parts(&self, best: &[Candidate]) -> Vec<Wanted> {
