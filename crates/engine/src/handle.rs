@@ -14,10 +14,11 @@ use crate::index::event::{check_batch, encode_delete, encode_put};
 use crate::index::view::SegmentView;
 use crate::index::{OpenIndex, WriteError};
 use crate::paths;
-use crate::query::{Search, Warming};
+use crate::query::{Found, Search, Warming};
 use crate::read::{Lookup, Page};
 use crate::records::{BucketId, IndexId, IndexRecord, IndexSettings};
 use crate::requests::{GetRequest, Hit, ListPage, ListRequest, PutBatch, Query, Row};
+use crate::spread::Spreading;
 
 /// How often a call repeats on a writer task that was just ending.
 const REPEATS_MAX: usize = 8;
@@ -121,17 +122,49 @@ impl IndexHandle {
         self.check_query(&query)?;
         let started = Instant::now();
         let query = Arc::new(query);
-        let found = self
-            .read(
-                |origin, segments| Search::new(Arc::clone(&query), origin, segments),
-                |job, index| job.start(index.published().view()),
-            )
-            .await?;
+        let found = match self.spread(&query).await? {
+            Some(found) => found,
+            None => self.search(&query).await?,
+        };
         let meters = &self.context().meters;
         meters.queries.add(1);
         meters.rows_scanned.add(found.scanned);
         meters.query_micros.add_time(started.elapsed());
         Ok(found.hits)
+    }
+
+    async fn search(&self, query: &Arc<Query>) -> Result<Found, Error> {
+        self.read(
+            |origin, segments| Search::new(Arc::clone(query), origin, segments),
+            |job, index| job.start(index.published().view()),
+        )
+        .await
+    }
+
+    /// The query answered together with other processes; `None` if the index is not worth it, or
+    /// there are none.
+    async fn spread(&self, query: &Arc<Query>) -> Result<Option<Found>, Error> {
+        let Some(spread) = self.context().options.spread.clone() else { return Ok(None) };
+        let segments = self.open().await?.published().likely_segments();
+        let bytes = segments.iter().map(|segment| segment.meta.length).sum();
+        let helpers = match segments.len() {
+            0 | 1 => Vec::new(),
+            _ => spread.helpers(self.id, bytes),
+        };
+        if helpers.is_empty() {
+            return Ok(None);
+        }
+        let _first = self.context().budget.pace.foreground();
+        let run = async || {
+            let index = self.readable().await?;
+            let (origin, view) = (index.origin(), &*index.published().view());
+            Spreading { origin, view, query, helpers: &helpers, spread: &*spread }.run().await
+        };
+        match run().await {
+            Err(error) if fetch::is_gone(&error) => run().await.map_err(fetch::lost),
+            done => done,
+        }
+        .map(Some)
     }
 
     /// Reads what a query needs into the cache, as far as it has room: keys, posting lists, vectors.

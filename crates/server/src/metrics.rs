@@ -389,6 +389,9 @@ fn counters(s: &Stats) -> Vec<(&'static str, &'static str, u64)> {
         ("engine_lists", "List pages", s.lists),
         ("engine_queries", "Queries", s.queries),
         ("engine_query_microseconds", "Time in queries", s.query_micros),
+        ("engine_shares", "Shares of scans that peers were asked for", s.shares),
+        ("engine_shares_failed", "Such shares that were scanned here after all", s.shares_failed),
+        ("engine_shares_served", "Shares of scans answered for peers", s.shares_served),
         ("engine_rows_scanned", "Vectors whose distance was computed", s.rows_scanned),
     ]
 }

@@ -65,8 +65,7 @@ impl Service {
         match call {
             PeerCall::Probe => Ok(self.readiness()),
             PeerCall::Scan => {
-                let _ = body;
-                Ok(Reply::bytes(Bytes::new()))
+                Ok(Reply::bytes(self.context().engine.scan_share(body).await?))
             }
         }
     }

@@ -14,7 +14,10 @@ pub(crate) const SCAN_PATH: &str = "/.vectorbucket/scan";
 pub(crate) const SCAN_BYTES_MAX: u64 = 64 << 20;
 
 impl Spread for Nodes {
-    fn helpers(&self, index: IndexId) -> Vec<Helper> {
+    fn helpers(&self, index: IndexId, bytes: u64) -> Vec<Helper> {
+        if bytes < self.config.spread_bytes_min.0 {
+            return Vec::new();
+        }
         let peers = self.ranked(index).into_iter().flatten();
         peers.map(|peer| Helper { name: peer.name().to_owned() }).collect()
     }
@@ -22,6 +25,9 @@ impl Spread for Nodes {
     fn scan(&self, helper: &Helper, request: Bytes) -> Scanning<'_> {
         let name = helper.name.clone();
         Box::pin(async move {
+            if request.len() as u64 > SCAN_BYTES_MAX {
+                return Err(NotScanned("its deletions are too many to send".to_owned()));
+            }
             let peers = self.peers();
             let peer = peers.iter().find(|peer| *peer.name == *name && peer.down().is_none());
             let peer = peer.ok_or_else(|| NotScanned("the node is down".to_owned()))?;
