@@ -41,6 +41,24 @@ impl Variant {
     pub const SOUND: Self = Self { rules: Rules::SOUND, sabotage: Sabotage::None };
 }
 
+/// Variants in which one rule is missing, by name: the simulation must notice each.
+pub fn known_bad() -> Vec<(&'static str, Variant)> {
+    let sound = Rules::SOUND;
+    let rules = |rules| Variant { rules, ..Variant::SOUND };
+    let sabotage = |sabotage| Variant { sabotage, ..Variant::SOUND };
+    vec![
+        ("no-check-after-slot-create", rules(Rules { check_slots: false, ..sound })),
+        ("no-read-back", rules(Rules { read_back: false, ..sound })),
+        ("newest-by-get", rules(Rules { newest_by_list: false, ..sound })),
+        ("no-check-after-manifest-create", rules(Rules { check_manifests: false, ..sound })),
+        ("collection-from-memory", rules(Rules { collect_fresh: false, ..sound })),
+        ("covered-by-a-higher-batch", rules(Rules { folded_exactly: false, ..sound })),
+        ("flush-without-floor-check", rules(Rules { check_floor: false, ..sound })),
+        ("compaction-drops-bitmap", sabotage(Sabotage::CompactionDropsBitmap)),
+        ("flush-drops-bitmap", sabotage(Sabotage::FlushDropsBitmap)),
+    ]
+}
+
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {

@@ -90,7 +90,19 @@ fn index_of(name: &[u8]) -> u64 {
 }
 
 /// Makes call number `id` on an engine.
+///
+/// As the server does, it looks the name up again when the index that it found is gone: the name
+/// may stand for another one by now, which a record of the bucket as of some seconds ago does not
+/// know.
 pub(super) async fn perform(engine: Engine, id: u64, call: Call) -> Told {
+    let told = attempt(&engine, id, call.clone()).await;
+    match (&told.outcome, told.creation) {
+        (Outcome::Refused(Refusal::NoSuchIndex), Some(_)) => attempt(&engine, id, call).await,
+        _ => told,
+    }
+}
+
+async fn attempt(engine: &Engine, id: u64, call: Call) -> Told {
     let on = match &call {
         Call::Put { index, .. }
         | Call::Delete { index, .. }
@@ -100,7 +112,7 @@ pub(super) async fn perform(engine: Engine, id: u64, call: Call) -> Told {
         | Call::Flush { index }
         | Call::Compact { index } => *index,
         _ => {
-            let outcome = catalog(&engine, id, &call).await;
+            let outcome = catalog(engine, id, &call).await;
             return Told { creation: None, outcome: outcome.unwrap_or_else(failed) };
         }
     };
@@ -275,12 +287,7 @@ fn check_hits(
 }
 
 /// Every page of every part. Positions only rise, so a key can stand on one page only.
-async fn list(
-    index: &IndexHandle,
-    page: usize,
-    parts: u32,
-    wish: Wish,
-) -> Result<Outcome, Error> {
+async fn list(index: &IndexHandle, page: usize, parts: u32, wish: Wish) -> Result<Outcome, Error> {
     let mut found = Vec::new();
     for part in 0..parts {
         let mut after = None;
@@ -317,4 +324,3 @@ async fn list(
         false => Outcome::Wrong(format!("a listing has a key twice: {found:?}")),
     })
 }
-

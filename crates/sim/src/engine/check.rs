@@ -166,7 +166,9 @@ fn check_batches(entries: &[&Entry], puts: &Puts<'_>) -> Result<(), String> {
             };
             for (key, other) in read.iter().filter(|(key, _)| batch.contains(key)) {
                 let older = match other {
-                    Some(other) => puts.get(other).is_some_and(|(put_of, _)| put_of.ended < put.began),
+                    Some(other) => {
+                        puts.get(other).is_some_and(|(put_of, _)| put_of.ended < put.began)
+                    }
                     None => !deleted_since(entries, *key, put.began),
                 };
                 if older {

@@ -24,13 +24,29 @@ pub(super) const EPOCH_MS: u64 = 1_800_000_000_000;
 /// What a request asks for.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
-    Put { path: String, bytes: Bytes, create: bool },
-    Get { path: String, range: Wanted },
-    List { prefix: Option<String>, after: Option<String> },
-    Level { prefix: Option<String> },
-    Delete { path: String },
+    Put {
+        path: String,
+        bytes: Bytes,
+        create: bool,
+    },
+    Get {
+        path: String,
+        range: Wanted,
+    },
+    List {
+        prefix: Option<String>,
+        after: Option<String>,
+    },
+    Level {
+        prefix: Option<String>,
+    },
+    Delete {
+        path: String,
+    },
     /// A part of an upload: kept by the client, visible to nobody.
-    Part { path: String },
+    Part {
+        path: String,
+    },
 }
 
 /// Which bytes of an object.

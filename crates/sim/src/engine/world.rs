@@ -21,6 +21,9 @@ use super::{Report, Variant, check};
 /// A call that takes longer than this in calm is lost.
 const CALL_MS_MAX: u64 = 600_000;
 
+/// How far one node's clock may run ahead of the world, and so of the others.
+const LOOK_AHEAD_MS: u64 = 50;
+
 /// A client: one call at a time.
 #[derive(Debug, Clone, Copy)]
 enum ClientState {
@@ -288,6 +291,7 @@ impl World {
     fn step(&mut self, limit: u64) -> Result<(), String> {
         self.restart_due();
         let mut next = self.objects.next_event().unwrap_or(u64::MAX).min(limit);
+        next = next.min(self.now + LOOK_AHEAD_MS);
         for (number, node) in self.nodes.iter().enumerate() {
             next = match node {
                 Some(node) if node.is_stalled(self.now) => next.min(node.stalled_until),
@@ -331,7 +335,10 @@ impl World {
     /// Runs what is ready on a node that does not stand still.
     fn touch(&mut self, number: usize) {
         let now = self.now;
-        if let Some(node) = self.nodes[number].as_mut().filter(|node| node.stalled_until == 0 || !node.is_stalled(now)) {
+        if let Some(node) = self.nodes[number]
+            .as_mut()
+            .filter(|node| node.stalled_until == 0 || !node.is_stalled(now))
+        {
             node.run_ready();
         }
     }
@@ -534,7 +541,6 @@ impl World {
             signal.raise();
         });
         self.touch(number);
-        self.read_mail()?;
         Ok(id)
     }
 

@@ -44,7 +44,8 @@ fn lives<'a>(
 ) -> Vec<Life<'a>> {
     let creations = history.entries.iter().filter(|entry| creates(&entry.call) && happened(entry));
     let deletions = |creation: &Entry| {
-        let of_name = history.entries.iter().filter(|entry| deletes(&entry.call) && happened(entry));
+        let of_name =
+            history.entries.iter().filter(|entry| deletes(&entry.call) && happened(entry));
         of_name.filter(|deletion| end(deletion) > creation.began).collect()
     };
     creations.map(|creation| Life { creation, deletions: deletions(creation) }).collect()

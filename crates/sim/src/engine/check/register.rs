@@ -108,8 +108,10 @@ fn closed(
     operations: &[Operation],
 ) -> BTreeSet<Configuration> {
     let mut reached = BTreeSet::new();
-    let mut open: Vec<Configuration> =
-        from.into_iter().map(|configuration| satisfied(configuration, under_way, operations)).collect();
+    let mut open: Vec<Configuration> = from
+        .into_iter()
+        .map(|configuration| satisfied(configuration, under_way, operations))
+        .collect();
     while let Some(configuration) = open.pop() {
         if !reached.insert(configuration.clone()) || reached.len() > CONFIGURATIONS_MAX {
             continue;
@@ -148,7 +150,10 @@ fn satisfied(
 
 fn complaint(operations: &[Operation], place: usize, values: &[Option<Version>]) -> String {
     let operation = &operations[place];
-    let mut near: Vec<_> = operations.iter().filter(|other| other.ended + 40 > operation.began && other.began <= operation.ended).collect();
+    let mut near: Vec<_> = operations
+        .iter()
+        .filter(|other| other.ended + 40 > operation.began && other.began <= operation.ended)
+        .collect();
     near.sort_by_key(|other| other.began);
     let lines: Vec<String> = near
         .into_iter()
@@ -180,7 +185,8 @@ mod tests {
 
     fn explained(operations: &[(u64, u64, Kind)]) -> bool {
         let operations = operations.iter().enumerate();
-        let numbered = operations.map(|(id, (a, b, kind))| operation(id as u64, *a, *b, kind.clone()));
+        let numbered =
+            operations.map(|(id, (a, b, kind))| operation(id as u64, *a, *b, kind.clone()));
         check(numbered.collect()).is_ok()
     }
 
