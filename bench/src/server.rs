@@ -101,14 +101,15 @@ impl Server {
         kib.unwrap_or(0.0) * 1024.0
     }
 
-    /// A figure of the administrative listener's metrics, by its whole name.
+    /// A figure of the administrative listener's metrics, by its name without the common prefix.
     ///
     /// # Errors
     /// When the listener does not answer or has no such figure.
     pub(crate) fn metric(&self, name: &str) -> Outcome<f64> {
         let text = self.metrics().map_err(|e| format!("{}: {e}", self.admin))?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.trim().parse().ok()).ok_or(format!("no metric {name}"))
+        let is_it = |line: &&str| line.split(' ').next() == Some(&format!("vectorbucket_{name}"));
+        let value = text.lines().find(is_it).and_then(|line| line.rsplit(' ').next());
+        value.and_then(|value| value.parse().ok()).ok_or(format!("no metric {name}"))
     }
 
     fn metrics(&self) -> std::io::Result<String> {
