@@ -156,9 +156,18 @@ impl Actor {
     pub(super) fn outstanding(&self) -> impl Iterator<Item = (Place, &Asked)> {
         let task = self.asked.iter().enumerate().filter(|(_, asked)| asked.reply.is_none());
         let task = task.map(|(index, asked)| (Place::Task(index), asked));
-        let check = self.check.iter().map(|asked| (Place::Check, asked));
+        let check = self.check.iter().filter(|asked| asked.reply.is_none());
+        let check = check.map(|asked| (Place::Check, asked));
         let proof = self.proof.iter().filter_map(|proof| proof.list.as_ref());
         task.chain(check).chain(proof.map(|asked| (Place::Proof, asked)))
+    }
+
+    /// The replies that are on their way back. (Where only one request is under way a reply is
+    /// delivered at once: see the module's opening.)
+    pub(super) fn deliverable(&self) -> impl Iterator<Item = Place> + use<> {
+        let all = !self.asked.is_empty() && self.asked.iter().all(|asked| asked.reply.is_some());
+        let check = self.check.as_ref().is_some_and(|asked| asked.reply.is_some());
+        [all.then_some(Place::Task(0)), check.then_some(Place::Check)].into_iter().flatten()
     }
 
     pub(super) fn asked(&self, place: Place) -> &Asked {
@@ -267,14 +276,14 @@ impl Actor {
     fn begin_task(&mut self, task: Wish, left: &mut Left, owed: u64) -> Step {
         match task {
             Wish::Create => {
-                left.lives = left.lives.saturating_sub(1);
+                left.lives -= 1;
                 self.ended = false;
                 (self.content, self.folded, self.tip) = (Vec::new(), 0, 0);
                 let stamp = self.number(left);
                 self.machine.create(Bytes::new(), stamp, (u64::from(self.index) << 8) + stamp)
             }
             Wish::Open => {
-                left.opens = left.opens.saturating_sub(1);
+                left.opens -= 1;
                 (self.flush, self.proof) = (None, None);
                 self.machine.open()
             }
@@ -344,24 +353,43 @@ impl Actor {
         reply: Reply,
         oracle: &mut Oracle,
     ) -> Result<(), Violation> {
+        if place == Place::Proof {
+            return self.proved(&reply, oracle);
+        }
+        let asked = self.asked_mut(place);
+        asked.read.clear();
+        asked.reply = Some(reply);
+        match self.delivers_later(place) {
+            true => Ok(()),
+            false => self.deliver(place, oracle),
+        }
+    }
+
+    /// Whether something else may happen to the process between the execution and the reply.
+    fn delivers_later(&self, place: Place) -> bool {
+        let groups = self.pipelined && (self.begun < self.batches || !self.asked.is_empty());
         match place {
-            Place::Proof => return self.proved(&reply, oracle),
+            Place::Task(_) => {
+                self.asked.iter().any(|asked| asked.reply.is_none())
+                    || (self.check.is_some() && self.pipelined)
+            }
+            Place::Check => groups,
+            Place::Proof => false,
+        }
+    }
+
+    /// Hands in the replies of the check, or of all requests of the task.
+    pub(super) fn deliver(&mut self, place: Place, oracle: &mut Oracle) -> Result<(), Violation> {
+        let step = match place {
             Place::Check => {
-                self.check = None;
-                let step = self.machine.check_replied(&reply);
-                return self.go(step, oracle);
+                let check = self.check.take().and_then(|asked| asked.reply);
+                self.machine.check_replied(&check.expect("the check was executed"))
             }
-            Place::Task(index) => {
-                let asked = &mut self.asked[index];
-                asked.read.clear();
-                asked.reply = Some(reply);
+            _ => {
+                let asked = std::mem::take(&mut self.asked).into_iter();
+                self.machine.reply(asked.filter_map(|asked| asked.reply).collect())
             }
-        }
-        if self.asked.iter().any(|asked| asked.reply.is_none()) {
-            return Ok(());
-        }
-        let replies = std::mem::take(&mut self.asked).into_iter().filter_map(|asked| asked.reply);
-        let step = self.machine.reply(replies.collect());
+        };
         self.go(step, oracle)
     }
 

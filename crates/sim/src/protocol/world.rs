@@ -115,6 +115,8 @@ pub(super) enum Action {
     Begin(usize, Wish, Fate),
     /// One of a process's outstanding requests fares so.
     Execute(usize, Place, Fate),
+    /// A reply arrives.
+    Deliver(usize, Place),
     /// A create that was given up by its sender is executed.
     Surface(usize),
     /// The collector's next request is executed, or its n-th delete.
@@ -134,6 +136,7 @@ impl fmt::Display for Action {
             Self::Execute(actor, place, fate) => {
                 write!(f, "P{actor} goes on ({place:?}): {fate:?}")
             }
+            Self::Deliver(actor, place) => write!(f, "P{actor} is answered ({place:?})"),
             Self::Surface(index) => write!(f, "late create {index} is executed"),
             Self::Collect(index) => write!(f, "the collector goes on ({index})"),
         }
@@ -168,7 +171,10 @@ impl World {
 
     fn set_up(&mut self) {
         for actor in 0..self.actors.len() {
+            // What this uses up is none of what may happen later.
             let wish = if actor == 0 { Wish::Create } else { Wish::Open };
+            self.left.lives += u8::from(wish == Wish::Create);
+            self.left.opens += u8::from(wish == Wish::Open);
             self.wish(actor, wish).expect("nothing can go wrong yet");
             self.finish(actor).expect("nothing can go wrong yet");
             if wish == Wish::Open {
@@ -182,10 +188,16 @@ impl World {
 
     /// Executes all that a process asks, one request after the other.
     fn finish(&mut self, actor: usize) -> Result<(), Violation> {
-        while let Some((place, _)) = self.actors[actor].outstanding().next() {
-            self.execute(actor, place, Fate::Fine)?;
+        loop {
+            let first = self.actors[actor].outstanding().next().map(|(place, _)| place);
+            let answered = self.actors[actor].deliverable().next();
+            let Self { actors, oracle, .. } = self;
+            match (first, answered) {
+                (_, Some(place)) => actors[actor].change(|actor| actor.deliver(place, oracle))?,
+                (Some(place), None) => self.execute(actor, place, Fate::Fine)?,
+                (None, None) => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// All steps that can be taken here.
@@ -202,6 +214,7 @@ impl World {
                 let fates = self.fates(&asked.request);
                 actions.extend(fates.map(|fate| Action::Execute(index, place, fate)));
             }
+            actions.extend(actor.deliverable().map(|place| Action::Deliver(index, place)));
             if index < beginners {
                 self.beginnings(index, &mut actions);
             }
@@ -273,6 +286,10 @@ impl World {
                 }
             }
             Action::Execute(actor, place, fate) => self.execute(actor, place, fate),
+            Action::Deliver(actor, place) => {
+                let Self { actors, oracle, .. } = self;
+                actors[actor].change(|actor| actor.deliver(place, oracle))
+            }
             Action::Surface(index) => {
                 let request = self.afloat.remove(index);
                 self.create(&request);
@@ -364,7 +381,7 @@ impl World {
         let request = match action {
             Action::Execute(actor, place, _) => Some(&self.actors[actor].asked(place).request),
             Action::Surface(index) => self.afloat.get(index),
-            Action::Begin(..) | Action::Collect(_) => None,
+            Action::Begin(..) | Action::Deliver(..) | Action::Collect(_) => None,
         };
         match request {
             Some(Request::CreateSlot(slot)) => format!(": create slot {}", slot.seq),
