@@ -195,6 +195,20 @@ impl Writer {
         context.wake.notify_one();
     }
 
+    /// Makes the state visible and, on a store with other writers, proves it.
+    async fn prove(&mut self) -> Outcome {
+        if self.origin.context.store.sole_writer() {
+            return (self.settle().await, Ok(()));
+        }
+        match self.log.catch_up().await {
+            Ok(events) => self.show(events).await,
+            Err(error) => {
+                let step = fatal(&error);
+                (Err(commit_error(error)), step)
+            }
+        }
+    }
+
     /// What a merge of these segments (all, if none are named) starts from; `None` if one of them is
     /// not there, or there is nothing to gain. On a store with other writers the state is proven
     /// first: a merge may leave out only what slots say that are part of the log.
@@ -202,13 +216,9 @@ impl Writer {
         &mut self,
         names: Option<&BTreeSet<u128>>,
     ) -> (Result<Option<Merge>, Error>, Step) {
-        if !self.origin.context.store.sole_writer() {
-            if let Err(error) = self.catch_up(Vec::new()).await {
-                return (Err(error.clone()), Err(error));
-            }
-        }
-        if let Err(error) = self.settle().await {
-            return (Err(error), Ok(()));
+        let (proven, step) = self.prove().await;
+        if proven.is_err() || step.is_err() {
+            return (proven.map(|()| None), step);
         }
         let views = self.tables().segments().iter();
         let wanted = |name: &u128| names.is_none_or(|names| names.contains(name));

@@ -43,6 +43,8 @@ const WINDOW_BYTES_MIN: usize = 1 << 20;
 const READ_BYTES_MAX: u64 = 8 << 20;
 /// Gap between two parts of a window that is read rather than left out.
 const GAP_BYTES_MAX: u64 = 256 << 10;
+/// A block of metadata once it is unpacked, about.
+const METADATA_BLOCK_BYTES: u64 = 16 << 10;
 /// What a document costs while it is merged, beside its window: its key, hash and place, twice.
 const DOC_BYTES: usize = 128;
 /// What the object's writer holds.
@@ -295,7 +297,8 @@ fn next_window(
         let part = stream.part(&segments[input], row.doc);
         if let Some(part) = part.filter(|part| last[input] != Some(*part)) {
             let place = segments[input].place(part);
-            let length = place.map_or(0, |(range, _)| range.end - range.start);
+            let stored = place.map_or(0, |(range, _)| range.end - range.start);
+            let length = stored.max(least_bytes(part));
             if window.bytes + length > bytes_max as u64 && window.end > start {
                 break;
             }
@@ -308,6 +311,15 @@ fn next_window(
     window
 }
 
+/// What a part takes in memory at least, however small it is in the store.
+fn least_bytes(part: PartId) -> u64 {
+    match part {
+        PartId::MetadataBlock(_) => METADATA_BLOCK_BYTES,
+        PartId::Section(..) | PartId::VectorExtent(..) => 0,
+    }
+}
+
+/// One merge under way.
 struct Job<'a> {
     origin: &'a Origin,
     merge: &'a Merge,

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use vb_commit::Store;
 use vb_search::{PartId, SectionKind};
 
-use super::super::body::{Body, Counters, DeletedBitmap, decode_bitmap};
+use super::super::body::{Body, DeletedBitmap, decode_bitmap};
 use super::super::compact::plan_commit;
 use super::super::event::{decode, encode_delete};
 use super::super::flush::{self, Flush};
