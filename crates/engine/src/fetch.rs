@@ -121,7 +121,7 @@ impl Loaded {
         &mut self,
         wanted: impl IntoIterator<Item = Wanted>,
     ) -> Result<Option<Missing>, Error> {
-        let (found, missing) = self.find(wanted);
+        let (found, missing) = self.find(wanted)?;
         if !missing.is_empty() {
             self.keep(found);
             return Ok(Some(missing));
@@ -140,7 +140,7 @@ impl Loaded {
         &mut self,
         wanted: impl IntoIterator<Item = Wanted>,
     ) -> Result<Result<Vec<Segment>, Missing>, Error> {
-        let (found, missing) = self.find(wanted);
+        let (found, missing) = self.find(wanted)?;
         if !missing.is_empty() {
             self.keep(found);
             return Ok(Err(missing));
@@ -161,7 +161,10 @@ impl Loaded {
     }
 
     /// What of these would have to be read.
-    pub(crate) fn missing(&self, wanted: impl IntoIterator<Item = Wanted>) -> Missing {
+    pub(crate) fn missing(
+        &self,
+        wanted: impl IntoIterator<Item = Wanted>,
+    ) -> Result<Missing, Error> {
         let absent = wanted.into_iter().filter(|wanted| !self.has(*wanted));
         self.requests(absent)
     }
@@ -184,7 +187,10 @@ impl Loaded {
     }
 
     /// Parts that memory holds and the segments do not have yet, and requests for the others.
-    fn find(&mut self, wanted: impl IntoIterator<Item = Wanted>) -> (Vec<(usize, Part)>, Missing) {
+    fn find(
+        &mut self,
+        wanted: impl IntoIterator<Item = Wanted>,
+    ) -> Result<(Vec<(usize, Part)>, Missing), Error> {
         let (mut found, mut absent) = (Vec::new(), Vec::new());
         for (number, id) in wanted {
             let name = self.views[number].meta.name;
@@ -200,11 +206,10 @@ impl Loaded {
                 None => absent.push((number, id)),
             }
         }
-        let missing = self.requests(absent);
-        (found, missing)
+        Ok((found, self.requests(absent)?))
     }
 
-    fn requests(&self, absent: impl IntoIterator<Item = Wanted>) -> Missing {
+    fn requests(&self, absent: impl IntoIterator<Item = Wanted>) -> Result<Missing, Error> {
         let mut by_segment: BTreeMap<usize, Vec<PartId>> = BTreeMap::new();
         for (number, id) in absent {
             by_segment.entry(number).or_default().push(id);
@@ -217,9 +222,11 @@ impl Loaded {
                 missing.objects.push(self.object(number, path));
                 continue;
             }
-            missing.parts.extend(ids.into_iter().map(|id| self.part(number, id, &path)));
+            for id in ids {
+                missing.parts.push(self.part(number, id, &path)?);
+            }
         }
-        missing
+        Ok(missing)
     }
 
     fn object(&self, number: usize, path: Arc<str>) -> ObjectRequest {
@@ -234,12 +241,11 @@ impl Loaded {
         }
     }
 
-    fn part(&self, number: usize, id: PartId, path: &Arc<str>) -> PartRequest {
+    fn part(&self, number: usize, id: PartId, path: &Arc<str>) -> Result<PartRequest, Error> {
         let meta = &self.views[number].meta;
         let place = self.segments[number].place(id);
-        // A part without a place is told when its bytes, none, do not open.
-        let (range, crc) = place.unwrap_or((0..0, 0));
-        PartRequest {
+        let (range, crc) = place.ok_or_else(|| corrupt(path, 0, "a section is missing"))?;
+        Ok(PartRequest {
             path: Arc::clone(path),
             object: meta.name,
             id,
@@ -247,7 +253,7 @@ impl Loaded {
             crc,
             schema: Arc::clone(&self.origin.schema),
             docs: meta.docs,
-        }
+        })
     }
 }
 

@@ -189,7 +189,7 @@ impl Scan {
     fn scan_windows(&mut self, plan: &mut Plan) -> Result<Step<Vec<Candidate>>, Error> {
         while let Some(window) = plan.windows.front() {
             match self.loaded.with(window.iter().filter_map(Piece::wanted))? {
-                Err(missing) => return Ok(Step::ReadAhead(missing, self.ahead(plan))),
+                Err(missing) => return Ok(Step::ReadAhead(missing, self.ahead(plan)?)),
                 Ok(segments) => self.scan_window(&segments, window, &plan.matches),
             }
             plan.windows.pop_front();
@@ -200,7 +200,7 @@ impl Scan {
     }
 
     /// What the window after the next one has to read.
-    fn ahead(&self, plan: &Plan) -> Missing {
+    fn ahead(&self, plan: &Plan) -> Result<Missing, Error> {
         let next = plan.windows.get(1).into_iter().flatten();
         self.loaded.missing(next.filter_map(Piece::wanted))
     }
@@ -458,7 +458,7 @@ impl Job for Warming {
         let extents = self.extents.as_mut().expect("they were just listed");
         while !extents.is_empty() {
             let window: Vec<Wanted> = extents.drain(..count.min(extents.len())).collect();
-            let missing = self.loaded.missing(window);
+            let missing = self.loaded.missing(window)?;
             if !missing.is_empty() {
                 return Ok(Step::Read(missing));
             }

@@ -20,6 +20,7 @@ mod compact;
 pub(crate) mod event;
 pub(crate) mod flush;
 mod fold;
+mod group;
 mod keymap;
 pub(crate) mod merge;
 pub(crate) mod object;
@@ -31,7 +32,7 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,21 +41,23 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use vb_commit::{CommitError, CreateError, Log};
+use vb_commit::{CommitError, CreateError, Log, Tip};
 use vb_search::Schema;
 
-pub(crate) use writer::PAYLOAD_BYTES_MAX;
+pub(crate) use group::PAYLOAD_BYTES_MAX;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::fetch::{self, Origin};
 use crate::gauge::Gauge;
 use crate::mailbox::{Mailbox, Unanswered, mailbox};
+use crate::options::ReadConsistency;
 use crate::paths;
 use crate::plan::{IndexFacts, SLOTS_MAX, SegmentFacts};
 use crate::records::{IndexId, IndexSettings};
 use crate::registry::Opened;
 use body::Body;
+use collect::Wanted;
 use view::{Published, SegmentView};
 use writer::{At, Request, Writer};
 
@@ -64,6 +67,8 @@ pub(crate) struct OpenIndex {
     origin: Origin,
     pub(crate) id: IndexId,
     published: Arc<Published>,
+    /// When the last proof began that the view was current.
+    proved_at: Mutex<Option<Instant>>,
     mailbox: Mailbox<Request>,
     /// One flush at a time.
     flushes: Semaphore,
@@ -202,6 +207,7 @@ impl OpenIndex {
             origin: origin.clone(),
             id,
             published,
+            proved_at: Mutex::default(),
             mailbox,
             flushes: Semaphore::new(1),
             merges: Semaphore::new(1),
@@ -218,6 +224,8 @@ impl OpenIndex {
             tables: Some(tables),
             counters,
             flush: None,
+            started: VecDeque::new(),
+            readers: Vec::new(),
             waiting: Vec::new(),
             slots,
             since: (slots > 0).then(Instant::now),
@@ -253,7 +261,7 @@ impl OpenIndex {
         if manifest > 0 {
             let sole_writer = context.store.sole_writer();
             let after = if sole_writer { Duration::ZERO } else { context.options.collect_grace };
-            context.garbage.note(self.id, after);
+            context.garbage.note(self.id, Wanted::All, after);
         }
     }
 
@@ -262,12 +270,44 @@ impl OpenIndex {
         self.origin.context.store.sole_writer() && !self.published.is_behind()
     }
 
-    /// Makes every write visible that was acknowledged before now, by any process.
+    /// Makes every write visible that was acknowledged before now, by any process; or, where reads may
+    /// be stale, that was acknowledged so long ago.
+    ///
+    /// One list that proves the log's tip, shared by all who wait, is enough where nothing is new; the
+    /// writer task is asked only for slots that are not visible yet.
     pub(crate) async fn catch_up(&self) -> Result<(), WriteError> {
         if self.is_current() {
             return Ok(());
         }
-        self.answer(self.mailbox.ask(|reply| Request::CatchUp { reply }).await)
+        let began = Instant::now();
+        let up_to = match self.published.prover() {
+            Some(_) if self.is_fresh_enough(began) => return Ok(()),
+            Some(prover) => match prover.tip().await {
+                Ok(Tip::At(tip)) if self.published.shows(tip) => {
+                    *self.proved_at.lock() = Some(began);
+                    return Ok(());
+                }
+                Ok(Tip::At(tip)) => Some(tip),
+                Ok(Tip::Unclear) => None,
+                Err(error) => return Err(WriteError::Failed(error.into())),
+            },
+            None => None,
+        };
+        let asked = self.mailbox.ask(|reply| Request::CatchUp { up_to, reply }).await;
+        let answered = self.answer(asked);
+        if answered.is_ok() {
+            *self.proved_at.lock() = Some(began);
+        }
+        answered
+    }
+
+    fn is_fresh_enough(&self, now: Instant) -> bool {
+        match self.origin.context.options.read_consistency {
+            ReadConsistency::Strong => false,
+            ReadConsistency::Bounded(age) => {
+                self.proved_at.lock().is_some_and(|proved| now - proved <= age)
+            }
+        }
     }
 
     /// Commits a batch; returns once it is durable and visible.

@@ -139,11 +139,6 @@ impl Tables {
         self.staged.is_empty() && !self.fresh
     }
 
-    /// Whether settling needs nothing of any segment.
-    pub(crate) fn settles_alone(&self) -> bool {
-        self.unread.is_empty() && (self.staged.is_empty() || self.segments.is_empty())
-    }
-
     /// Keys and rows that are staged.
     pub(crate) fn staged_rows(&self) -> usize {
         self.staged.iter().map(|event| event.hashed_keys().len()).sum()
@@ -358,13 +353,14 @@ impl Tables {
         }
     }
 
-    /// The one live document that a key has in the segments. Needs key indexes and keys where the
-    /// key may be.
+    /// The one live document that a key has in the segments. Segments of which keys were not read
+    /// have none of the hashes.
     fn kill_in_segments(&mut self, segments: &[Segment]) {
+        let read = self.segments.iter_mut().zip(segments);
+        let mut read: Vec<_> = read.filter(|(_, segment)| segment.has(KEYS)).collect();
         for (hash, key) in self.staged.iter().flat_map(Prepared::hashed_keys) {
-            for (view, segment) in self.segments.iter_mut().zip(segments) {
-                let possible = view.may_hold(hash) && segment.may_contain(hash);
-                let found = if possible { segment.find_hashed(hash, key) } else { None };
+            for (view, segment) in &mut read {
+                let found = view.may_hold(hash).then(|| segment.find_hashed(hash, key)).flatten();
                 if found.is_some_and(|doc| view.kill(doc)) {
                     break;
                 }

@@ -8,13 +8,14 @@
 //! lock sees maps and view of the same moment.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
-use std::sync::atomic::{self, AtomicBool};
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{self, AtomicBool, AtomicU64};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
+use vb_commit::Prover;
 use vb_search::{Corrupt, DocId, Schema, Segment};
 
 use super::body::{DeletedBitmap, SegmentMeta};
@@ -214,6 +215,10 @@ pub(crate) struct Published {
     listed: ArcSwap<Vec<SegmentView>>,
     /// Whether the view lacks what the log is known to say: see [`Published::fall_behind`].
     behind: AtomicBool,
+    /// The highest slot that the view shows.
+    tip: AtomicU64,
+    /// Proves where the log ends, once a view was published that is certain to count.
+    prover: OnceLock<Prover>,
 }
 
 impl Published {
@@ -226,7 +231,29 @@ impl Published {
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Maps) -> View) {
         let mut maps = self.maps.write();
         self.view.store(Arc::new(change(&mut maps)));
-        self.behind.store(false, atomic::Ordering::Release);
+        if self.behind.swap(false, atomic::Ordering::AcqRel) {
+            // Nobody keeps a segment open that the view does not have.
+            self.listed.store(Arc::default());
+        }
+    }
+
+    /// Notes that the view shows all slots up to one.
+    pub(crate) fn reach(&self, tip: u64, prover: Option<Prover>) {
+        self.tip.fetch_max(tip, atomic::Ordering::Release);
+        if let Some(prover) = prover {
+            // The same one each time.
+            let _ = self.prover.set(prover);
+        }
+    }
+
+    /// Whether the view shows all slots up to one.
+    pub(crate) fn shows(&self, seq: u64) -> bool {
+        !self.is_behind() && self.tip.load(atomic::Ordering::Acquire) >= seq
+    }
+
+    /// What proves where the log ends, if the view may be used after the proof.
+    pub(crate) fn prover(&self) -> Option<&Prover> {
+        self.prover.get().filter(|_| !self.is_behind())
     }
 
     /// Says that readers must ask the writer before they use the view: there is none yet, or what

@@ -2,7 +2,8 @@
 //!
 //! It takes whatever waits in the inbox, commits all puts and deletes among it as one group,
 //! applies the log's events in order, publishes, and only then answers. So an answer means durable
-//! and visible, and while one create is under way the next group gathers.
+//! and visible. While one create is under way the next group gathers; it is sent as soon as that
+//! create returns, beside the check whether it counts ([`super::group`]).
 //!
 //! What the log says is staged in the tables and then settled, which may have to read key indexes. If
 //! such a read fails, the call fails with it, and everything that is staged waits for the next one.
@@ -10,7 +11,7 @@
 //! A task that cannot go on (its log was dropped, or is corrupt) answers with the error and ends; the
 //! next use opens the index anew and meets the cause itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -20,12 +21,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use vb_commit::{CommitError, Event, Log, Manifest, SLOT_BYTES_MAX, Slot};
+use vb_commit::{CommitError, Event, Log, Manifest, Progress, Slot};
 
 use super::OpenIndex;
 use super::body::Counters;
 use super::flush::{Flush, Flushed, discard};
 use super::fold::WaitingMerge;
+use super::group::{Group, Reader, answer_all, gather_catch_ups};
 use super::merge::{Merge, Merged};
 use super::open;
 use super::tables::Tables;
@@ -39,8 +41,9 @@ use crate::mailbox::Inbox;
 pub(crate) enum Request {
     /// Commits one batch.
     Write { payload: Bytes, reply: oneshot::Sender<Result<(), Error>> },
-    /// Makes everything visible that was committed before now, by any process.
-    CatchUp { reply: oneshot::Sender<Result<(), Error>> },
+    /// Makes everything visible that was committed before now, by any process; or all slots up to
+    /// one, if that is known to be enough.
+    CatchUp { up_to: Option<u64>, reply: oneshot::Sender<Result<(), Error>> },
     /// Sets the memtable aside, or returns the flush that is still to be done.
     Freeze { reply: oneshot::Sender<Result<Option<Arc<Flush>>, Error>> },
     /// Commits a flush whose objects are written.
@@ -58,19 +61,17 @@ pub(crate) enum Request {
     Close,
 }
 
+impl Request {
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+}
+
 /// So few staged rows are settled on the async thread: handing over would cost more.
 const SETTLE_INLINE_MAX: usize = 64;
 
 /// Bitmap objects that are read at the same time.
 const BITMAP_READS_MAX: usize = 16;
-
-/// Room for the slot's own header beside the batches.
-const SLOT_HEADER_MAX: usize = 4 << 10;
-/// What the slot adds per batch, at most.
-const BATCH_HEADER_MAX: usize = 64;
-
-/// Largest payload of one batch.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = SLOT_BYTES_MAX - SLOT_HEADER_MAX - BATCH_HEADER_MAX;
 
 /// The task's state.
 pub(crate) struct Writer {
@@ -85,6 +86,10 @@ pub(crate) struct Writer {
     /// Counters of the newest manifest.
     pub(crate) counters: Counters,
     pub(crate) flush: Option<Arc<Flush>>,
+    /// Groups on their way, in the order of their start.
+    pub(super) started: VecDeque<Group>,
+    /// Readers who wait for slots that our own groups on their way may bring.
+    pub(super) readers: Vec<Reader>,
     /// Merges that wait for the flush under way to be committed.
     pub(super) waiting: Vec<WaitingMerge>,
     /// Slots applied since the last freeze, and when the first of them was.
@@ -110,7 +115,14 @@ impl At {
     }
 }
 
-type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
+pub(super) type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
+
+/// What the task does next.
+enum Next {
+    Serve(Request),
+    Note(Option<Progress>),
+    End,
+}
 
 /// Whether the task goes on.
 pub(super) type Step = Result<(), Error>;
@@ -120,20 +132,19 @@ impl Writer {
     pub(crate) async fn run(mut self, mut inbox: Inbox<Request>) {
         let mut pending = None;
         loop {
-            let request = match pending.take() {
-                Some(request) => request,
-                None => match inbox.receiver.recv().await {
-                    Some(request) => request,
-                    None => break,
-                },
+            let step = match self.next(&mut inbox, &mut pending).await {
+                Next::Serve(request) => self.serve(request, &mut inbox, &mut pending).await,
+                Next::Note(Some(progress)) => self.note(progress).await,
+                Next::Note(None) => Ok(()),
+                Next::End => break,
             };
-            let served = self.serve(request, &mut inbox, &mut pending).await;
-            let step = match served {
+            let step = match step {
                 Ok(()) => self.commit_waiting().await,
                 Err(error) => Err(error),
             };
             self.show_status();
             if let Err(error) = step {
+                self.refuse_started(&error).await;
                 self.refuse_rest(&error, &mut inbox, pending.take()).await;
                 break;
             }
@@ -145,6 +156,30 @@ impl Writer {
         // Only now is the task gone for those who wait to open the index again.
         drop(self);
         drop(inbox);
+    }
+
+    /// Waits for the log to tell of groups on their way, or for a request; a write waits until
+    /// the next group may be sent.
+    async fn next(&mut self, inbox: &mut Inbox<Request>, pending: &mut Option<Request>) -> Next {
+        let may_start = self.log.may_start();
+        if let Some(request) = pending.take_if(|next| may_start || !next.is_write()) {
+            return Next::Serve(request);
+        }
+        let takes = pending.is_none();
+        tokio::select! {
+            biased;
+            progress = self.log.progress(), if self.log.is_busy() => Next::Note(progress),
+            request = inbox.receiver.recv(), if takes => match request {
+                Some(request) if may_start || !request.is_write() => Next::Serve(request),
+                Some(request) => {
+                    *pending = Some(request);
+                    Next::Note(None)
+                }
+                // Nobody asks any more; what was sent is seen to its end.
+                None if self.log.is_busy() => Next::Note(self.log.progress().await),
+                None => Next::End,
+            },
+        }
     }
 
     /// Requests that were never looked at certainly had no effect.
@@ -162,7 +197,7 @@ impl Writer {
         let mut next = pending;
         while let Some(request) = next.or_else(|| inbox.receiver.try_recv().ok()) {
             match request {
-                Request::Write { reply, .. } | Request::CatchUp { reply } => {
+                Request::Write { reply, .. } | Request::CatchUp { reply, .. } => {
                     answer_all(vec![reply], &Err(error.clone()));
                 }
                 // No manifest will name its objects.
@@ -191,10 +226,14 @@ impl Writer {
     ) -> Step {
         match request {
             Request::Write { payload, reply } => {
-                let group = gather_group(payload, reply, inbox, pending);
-                self.commit(group).await
+                self.start(Group::gather(payload, reply, inbox, pending));
+                Ok(())
             }
-            Request::CatchUp { reply } => {
+            Request::CatchUp { up_to: Some(seq), reply } => {
+                self.readers.push(Reader { seq, reply });
+                self.answer_readers().await
+            }
+            Request::CatchUp { up_to: None, reply } => {
                 let waiting = gather_catch_ups(reply, inbox, pending);
                 self.catch_up(waiting).await
             }
@@ -219,40 +258,6 @@ impl Writer {
             Request::Close => {
                 inbox.receiver.close();
                 Ok(())
-            }
-        }
-    }
-
-    async fn commit(&mut self, group: Group) -> Step {
-        let context = Arc::clone(&self.origin.context);
-        let started = Instant::now();
-        let batches = group.payloads.len();
-        let committed = self.log.commit(group.payloads).await;
-        match committed {
-            Ok(committed) => {
-                context.meters.commits.add(1);
-                context.meters.batches.add(batches);
-                context.meters.commit_micros.add_time(started.elapsed());
-                let (shown, step) = self.show(committed.events).await;
-                // Durable, but not to be seen by this process: the caller must not be told "done".
-                let answer = shown.clone().map_err(|_| Error::OutcomeUnknown);
-                answer_all(group.writes, &answer);
-                answer_all(group.catch_ups, &shown);
-                step
-            }
-            Err(error) => {
-                let step = fatal(&error);
-                answer_all(group.writes, &Err(commit_error(error)));
-                // Readers do not fail because a write did, and see soon what became of it.
-                match step {
-                    Ok(()) if self.log.is_stale() || !group.catch_ups.is_empty() => {
-                        self.catch_up(group.catch_ups).await
-                    }
-                    step => {
-                        answer_all(group.catch_ups, &step);
-                        step
-                    }
-                }
             }
         }
     }
@@ -290,9 +295,12 @@ impl Writer {
             }
             settled => settled,
         };
-        if settled.is_err() {
-            if let Some(tables) = &self.tables {
-                self.published.fall_behind(tables.segments());
+        match &settled {
+            Ok(()) => self.published.reach(self.at.tip, self.log.prover()),
+            Err(_) => {
+                if let Some(tables) = &self.tables {
+                    self.published.fall_behind(tables.segments());
+                }
             }
         }
         settled.map_err(fetch::lost)
@@ -454,67 +462,6 @@ pub(super) fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
     }
     slots.retain(|slot| slot.seq >= floor);
     slots
-}
-
-/// Batches that go into one slot, and who waits for them.
-struct Group {
-    payloads: Vec<Bytes>,
-    writes: Waiting,
-    /// A commit proves the tip as well.
-    catch_ups: Waiting,
-}
-
-/// Takes everything that waits, up to the size of a slot or a request of another kind.
-fn gather_group(
-    payload: Bytes,
-    reply: oneshot::Sender<Result<(), Error>>,
-    inbox: &mut Inbox<Request>,
-    pending: &mut Option<Request>,
-) -> Group {
-    let mut bytes = payload.len() + BATCH_HEADER_MAX;
-    let mut group = Group { payloads: vec![payload], writes: vec![reply], catch_ups: Vec::new() };
-    while let Ok(request) = inbox.receiver.try_recv() {
-        match request {
-            Request::Write { payload, reply }
-                if bytes + payload.len() + BATCH_HEADER_MAX <= SLOT_BYTES_MAX - SLOT_HEADER_MAX =>
-            {
-                bytes += payload.len() + BATCH_HEADER_MAX;
-                group.payloads.push(payload);
-                group.writes.push(reply);
-            }
-            Request::CatchUp { reply } => group.catch_ups.push(reply),
-            other => {
-                *pending = Some(other);
-                break;
-            }
-        }
-    }
-    group
-}
-
-fn gather_catch_ups(
-    reply: oneshot::Sender<Result<(), Error>>,
-    inbox: &mut Inbox<Request>,
-    pending: &mut Option<Request>,
-) -> Waiting {
-    let mut waiting = vec![reply];
-    while let Ok(request) = inbox.receiver.try_recv() {
-        match request {
-            Request::CatchUp { reply } => waiting.push(reply),
-            other => {
-                *pending = Some(other);
-                break;
-            }
-        }
-    }
-    waiting
-}
-
-/// Those who no longer wait do not mind.
-fn answer_all(waiting: Waiting, answer: &Result<(), Error>) {
-    for reply in waiting {
-        let _ = reply.send(answer.clone());
-    }
 }
 
 /// Whether the task cannot go on after this error.
