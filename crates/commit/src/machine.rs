@@ -90,7 +90,8 @@ pub enum Reply {
     Slots(Vec<Option<Slot>>),
     /// To a create: it was executed.
     Created,
-    /// To a create: the number is taken, perhaps by an earlier copy of this very request.
+    /// To a create: the number is taken, perhaps by an earlier copy of this very request. (Some
+    /// stores say so of a conflict with a request that then fails: nothing may be there.)
     Exists,
     /// No answer, or one that leaves open whether the request was or will be executed.
     Unanswered,
@@ -174,6 +175,8 @@ struct Attempt {
     slot: Slot,
     /// A create was sent, so the slot may exist.
     sent: bool,
+    /// How often a create of it was answered "exists" although nothing was there.
+    conflicts: u8,
     /// A create was answered: the slot exists (but may not count).
     created: bool,
     /// It is known to be committed; only the view is to be brought up to it.
@@ -206,7 +209,7 @@ enum Phase {
     BackRead(u8, Option<u64>),
     FoldCreate(u8, Manifest),
     FoldCheck(Manifest),
-    FoldRead(Manifest),
+    FoldRead(u8, Manifest),
     FoldBack(u8, Manifest),
 }
 
@@ -381,7 +384,7 @@ impl Machine {
 
     fn new_attempt(&self, batches: Vec<(u64, Bytes)>, closes: bool) -> Attempt {
         let slot = Slot { seq: 0, writer: self.writer, incarnation: 0, batches, closes };
-        Attempt { slot, sent: false, created: false, committed: false }
+        Attempt { slot, sent: false, conflicts: 0, created: false, committed: false }
     }
 
     fn begin(&mut self, task: Task) -> Step {
@@ -446,7 +449,7 @@ impl Machine {
             Phase::OpenRead(number, tail) => self.open_read(number, tail, found, Vec::new()),
             Phase::SlotNewest => self.slot_judged(found),
             Phase::BackManifest(tries) => self.back_manifest(tries, found),
-            Phase::FoldRead(manifest) => self.fold_read(manifest, found),
+            Phase::FoldRead(tries, manifest) => self.fold_read(tries, manifest, found),
             _ => unreachable!("the phase read no manifest"),
         }
     }
@@ -470,7 +473,7 @@ impl Machine {
             (Task::Commit | Task::Close { .. }, _) => {
                 self.groups.first().is_some_and(|group| group.sent)
             }
-            (_, Phase::FoldCheck(_) | Phase::FoldRead(_) | Phase::FoldBack(..)) => true,
+            (_, Phase::FoldCheck(_) | Phase::FoldRead(..) | Phase::FoldBack(..)) => true,
             _ => false,
         };
         match (sent, &self.task) {

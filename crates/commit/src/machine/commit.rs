@@ -6,6 +6,7 @@
 //!   |   |  |                         +------------------------- rebase ----> open --+
 //!   |   |  +--- exists -----> learn the tail: ours in it -----------------> committed
 //!   |   +------------------------------- not in it <--------------------------------+
+//!   |      |                  nothing there: again (three times, then unknown)
 //!   |      +--- unanswered -> list manifests, read the newer one: holds ours -> open, committed
 //!   |                            | read the slot: ours -> as created; another's -> as exists
 //!   +----------------------------+ absent, at or above the floor (three times)
@@ -38,7 +39,9 @@ impl Machine {
         attempt.slot.seq = before + 1;
         attempt.slot.incarnation = incarnation;
         attempt.created = false;
-        self.send_slot(1)
+        // Only of the very first create it is certain that it was not executed if it is refused.
+        let tries = if attempt.sent { 2 } else { 1 };
+        self.send_slot(tries)
     }
 
     fn send_slot(&mut self, tries: u8) -> Step {
@@ -78,6 +81,17 @@ impl Machine {
                 self.check = check;
                 Step::Rest
             }
+        }
+    }
+
+    /// The create was refused because the number is taken, and nothing is there: a conflict of
+    /// creates of which none was executed, or not yet.
+    pub(super) fn create_again(&mut self) -> Step {
+        let attempt = self.attempt_mut();
+        attempt.conflicts += 1;
+        match attempt.conflicts {
+            conflicts if conflicts < CREATES_MAX => self.send_slot(conflicts + 1),
+            _ => self.fail(Outcome::Unknown),
         }
     }
 

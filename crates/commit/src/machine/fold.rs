@@ -4,6 +4,7 @@
 //! create manifest n+1 -- created ----> list manifests -- none higher ---------> folded
 //!        ^       |                                    +- higher: open --------> superseded
 //!        |       +------ exists -----> read it: ours -> as created; another's -> open, superseded
+//!        |       |                              | nothing there
 //!        |       +------ unanswered -> list manifests: n -> again (three times, then unknown)
 //!        +-----------------------------------+ n+1 -> as exists; higher -> open, superseded
 //! ```
@@ -42,12 +43,9 @@ impl Machine {
     pub(super) fn fold_created(&mut self, tries: u8, manifest: Manifest, reply: &Reply) -> Step {
         match reply {
             Reply::Created => self.check_fold(manifest),
-            Reply::Exists => self.read_fold(manifest),
+            Reply::Exists => self.read_fold(tries, manifest),
             Reply::Refused if tries == 1 => self.done(Outcome::Failed),
-            Reply::Refused | Reply::Unanswered => {
-                let base = manifest.number.saturating_sub(1);
-                self.send_manifests(Phase::FoldBack(tries, manifest), base)
-            }
+            Reply::Refused | Reply::Unanswered => self.look_back_at_fold(tries, manifest),
             _ => unreachable!("a create is not answered so"),
         }
     }
@@ -69,14 +67,26 @@ impl Machine {
         }
     }
 
-    fn read_fold(&mut self, manifest: Manifest) -> Step {
-        let number = manifest.number;
-        self.send(Phase::FoldRead(manifest), Request::GetManifest(number))
+    fn look_back_at_fold(&mut self, tries: u8, manifest: Manifest) -> Step {
+        let base = manifest.number.saturating_sub(1);
+        self.send_manifests(Phase::FoldBack(tries, manifest), base)
     }
 
-    pub(super) fn fold_read(&mut self, manifest: Manifest, found: Option<Manifest>) -> Step {
+    fn read_fold(&mut self, tries: u8, manifest: Manifest) -> Step {
+        let number = manifest.number;
+        self.send(Phase::FoldRead(tries, manifest), Request::GetManifest(number))
+    }
+
+    pub(super) fn fold_read(
+        &mut self,
+        tries: u8,
+        manifest: Manifest,
+        found: Option<Manifest>,
+    ) -> Step {
+        // Superseded and collected, or said to exist because of a conflict with a failed create.
+        let Some(found) = found else { return self.look_back_at_fold(tries, manifest) };
         let author = |manifest: &Manifest| (manifest.writer, manifest.stamp);
-        let ours = found.is_some_and(|found| author(&found) == author(&manifest));
+        let ours = author(&found) == author(&manifest);
         match self.rules.read_back && ours {
             true => self.check_fold(manifest),
             false => self.fold_lost(),
@@ -87,7 +97,7 @@ impl Machine {
         match newest(numbers) {
             None if manifest.number > 0 => self.fail(Outcome::Closed),
             Some(newest) if newest > manifest.number => self.fold_lost(),
-            Some(newest) if newest == manifest.number => self.read_fold(manifest),
+            Some(newest) if newest == manifest.number => self.read_fold(tries, manifest),
             _ if tries < CREATES_MAX => self.send_fold(tries + 1, manifest),
             _ => self.fail(Outcome::Unknown),
         }

@@ -85,10 +85,12 @@ impl Machine {
     fn apply_tail(&mut self, slots: Vec<Slot>) -> Step {
         self.checked = true;
         let incarnation = self.view_known().manifest.incarnation;
-        // A commit comes here because its number is taken: then a slot must be there.
-        let stuck = slots.is_empty() && self.task != Task::CatchUp;
-        if stuck || slots.iter().any(|slot| slot.incarnation != incarnation) {
+        if slots.iter().any(|slot| slot.incarnation != incarnation) {
             return self.fail(Outcome::Corrupt);
+        }
+        // A commit comes here because its number is said to be taken.
+        if slots.is_empty() && self.task != Task::CatchUp {
+            return self.create_again();
         }
         for slot in slots {
             self.apply(slot);

@@ -106,6 +106,8 @@ pub(super) enum Fate {
     Lost,
     /// A create that is executed and answered as if the object had been there.
     Echoed,
+    /// A create that is answered as if the object were there, and stays afloat.
+    Denied,
 }
 
 /// One step of the world.
@@ -266,7 +268,8 @@ impl World {
         };
         let lost = faults.then_some(Fate::Lost);
         let echoed = (faults && free).then_some(Fate::Echoed);
-        [Some(Fate::Fine), lost, echoed].into_iter().flatten()
+        let denied = (faults && free).then_some(Fate::Denied);
+        [Some(Fate::Fine), lost, echoed, denied].into_iter().flatten()
     }
 
     /// Takes one step.
@@ -320,6 +323,10 @@ impl World {
             (Request::CreateSlot(_) | Request::CreateManifest(_), Fate::Lost) => {
                 self.float(request);
                 Reply::Unanswered
+            }
+            (Request::CreateSlot(_) | Request::CreateManifest(_), Fate::Denied) => {
+                self.float(request);
+                Reply::Exists
             }
             (_, Fate::Lost) => Reply::Unanswered,
             (Request::CreateSlot(_) | Request::CreateManifest(_), _) => {
