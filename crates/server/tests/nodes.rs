@@ -13,7 +13,7 @@ use common::{Answer, Call, Connection, OTHER_ACCOUNT};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use vb_server::{Failure, Secret, Server};
+use vb_server::{ByteSize, Config, Failure, Secret, Server};
 
 fn put_index(bucket: &str, index: &str, dimension: u32) -> Call {
     let body = json!({"indexName": index, "dataType": "float32", "dimension": dimension,
@@ -288,13 +288,13 @@ async fn swallowing_peer() -> (String, Arc<AtomicUsize>) {
     (name, swallowed)
 }
 
-/// Creates indexes until one is owned by a node that is none of ours, and names it.
-async fn index_of_a_stranger(cluster: &Cluster, stranger: &str) -> String {
+/// Creates indexes until one is owned by the node of this name.
+async fn index_of(cluster: &Cluster, owner: &str, dimension: u32) -> String {
     for number in 0.. {
         let index = format!("idx{number}");
-        cluster.ok(0, &put_index("vec", &index, 2)).await;
+        cluster.ok(0, &put_index("vec", &index, dimension)).await;
         let target = format!("/nodes?bucket=vec&index={index}");
-        if cluster.admin(0, "GET", &target).await.json()["owner"] == stranger {
+        if cluster.admin(0, "GET", &target).await.json()["owner"] == owner {
             return index;
         }
     }
@@ -307,7 +307,7 @@ async fn a_write_that_an_owner_may_have_taken_is_not_run_again_behind_the_client
     let cluster = Cluster::begin(1, vec![stranger.clone()], |_, _| ()).await;
     cluster.until(0, |peers| peers.iter().all(|(_, why)| why.is_none())).await;
     cluster.ok(0, &Call::new("PUT", "vec", "")).await;
-    let index = index_of_a_stranger(&cluster, &stranger).await;
+    let index = index_of(&cluster, &stranger, 2).await;
     let call = put(&index, "k", &[1.0, 2.0]);
     cluster.send(0, &call).await.check_error(503, "ServiceUnavailable", "0900-00000703");
     assert_eq!(swallowed.load(Ordering::SeqCst), 1);
@@ -348,7 +348,7 @@ async fn an_owner_that_is_silent_costs_one_wait() {
     .await;
     cluster.ok(0, &Call::new("PUT", "vec", "")).await;
     cluster.until(0, |peers| peers.iter().all(|(_, why)| why.is_none())).await;
-    let index = index_of_a_stranger(&cluster, &stranger).await;
+    let index = index_of(&cluster, &stranger, 2).await;
     for round in 0..5 {
         let list = cluster.ok(0, &on_index("vec", "listVectors", &index)).await;
         assert_eq!(keys(&list).len(), 0);
@@ -517,4 +517,117 @@ async fn the_admin_listener_warms_indexes_and_knows_the_nodes() {
     let peer = json!([{"node": cluster.addr(other).to_string(), "state": "up"}]);
     assert_eq!(told["peers"], peer);
     assert_eq!(cluster.metric(owner, "vectorbucket_peers{state=\"up\"}").await, 1);
+}
+
+/// Rows of small whole numbers, so that distances are exact and most of them are shared by many.
+fn small_row(number: usize, version: usize) -> Value {
+    let vector: Vec<f32> =
+        (0..4).map(|at| ((number * 7 + version * 3) >> (2 * at) & 3) as f32).collect();
+    json!({"key": format!("k{number:04}"), "data": {"float32": vector},
+           "metadata": {"group": number % 5, "version": version}})
+}
+
+/// Settings with which every scan of segments is shared, and segments are soon there.
+fn spreading(config: &mut Config) {
+    config.nodes.spread_bytes_min = ByteSize(0);
+    config.nodes.peer_timeout = Duration::from_secs(2);
+    config.flush.memtable_bytes_max = Some(ByteSize(24 << 10));
+}
+
+/// Puts, overwrites and deletes through one node until there are several segments, and gives what
+/// is live then.
+async fn fill(cluster: &Cluster, owner: usize, index: &str) -> Vec<Value> {
+    const KEYS: usize = 900;
+    let write = async |version: usize, of: fn(usize) -> bool| {
+        let numbers: Vec<usize> = (0..KEYS).filter(|number| of(*number)).collect();
+        for batch in numbers.chunks(60) {
+            let rows: Vec<Value> = batch.iter().map(|number| small_row(*number, version)).collect();
+            let body = json!({"indexName": index, "vectors": rows});
+            cluster.ok(owner, &Call::post("vec", "putVectors", &body)).await;
+        }
+    };
+    write(0, |_| true).await;
+    write(1, |number| number % 3 == 0).await;
+    let dead: Vec<String> = (0..KEYS).filter(|n| n % 7 == 0).map(|n| format!("k{n:04}")).collect();
+    let body = json!({"indexName": index, "keys": dead});
+    cluster.ok(owner, &Call::post("vec", "deleteVectors", &body)).await;
+    while cluster.metric(owner, "vectorbucket_engine_segments").await < 3 {
+        write(1, |number| number % 3 == 0 && number % 7 != 0).await;
+    }
+    let live = (0..KEYS).filter(|number| number % 7 != 0);
+    live.map(|number| small_row(number, usize::from(number % 3 == 0))).collect()
+}
+
+/// Compares answers with a scan of all rows by the test itself.
+async fn check_queries(cluster: &Cluster, node: usize, index: &str, rows: &[Value]) {
+    let floats = |value: &Value| -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    };
+    for (round, top_k) in [1, 10, 100, 500].into_iter().enumerate() {
+        for group in [None, Some(round % 5)] {
+            let target: Vec<f64> = (0..4).map(|at| ((round + at) % 4) as f64).collect();
+            let mut body = json!({"indexName": index, "topK": top_k, "returnMetadata": true,
+                                  "returnDistance": true, "queryVector": {"float32": target}});
+            if let Some(group) = group {
+                body["filter"] =
+                    json!({"$and": [{"group": {"$eq": group}}, {"version": {"$gte": 0}}]});
+            }
+            let answer = cluster.ok(node, &Call::post("vec", "queryVectors", &body)).await.json();
+            let squared = |row: &Value| -> f64 {
+                let row = floats(&row["data"]["float32"]);
+                row.iter().zip(&target).map(|(a, b)| (a - b) * (a - b)).sum()
+            };
+            let matching =
+                rows.iter().filter(|row| group.is_none_or(|g| row["metadata"]["group"] == g));
+            let mut expected: Vec<_> = matching
+                .map(|row| (squared(row), row["key"].as_str().unwrap(), &row["metadata"]))
+                .collect();
+            expected.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
+            expected.truncate(top_k);
+            let found = answer["vectors"].as_array().unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (found, (squared, key, metadata)) in found.iter().zip(expected) {
+                assert_eq!((&found["key"], &found["metadata"]), (&json!(key), metadata));
+                let distance = found["distance"].as_f64().unwrap();
+                assert!((distance - squared.sqrt()).abs() < 1e-6, "{key}: {distance}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scans_of_large_indexes_are_shared_out_and_find_the_same() {
+    let cluster = Cluster::with(3, |_, config| spreading(config)).await;
+    cluster.ok(0, &Call::new("PUT", "vec", "")).await;
+    cluster.ok(0, &put_index("vec", "idx", 4)).await;
+    let owner = cluster.owner("vec", "idx").await;
+    let rows = fill(&cluster, owner, "idx").await;
+    for node in 0..3 {
+        check_queries(&cluster, node, "idx", &rows).await;
+    }
+    let shares = cluster.metric(owner, "vectorbucket_engine_shares_total").await;
+    assert!(shares > 0, "the owner asks the others");
+    let mut served = 0;
+    for node in (0..3).filter(|node| *node != owner) {
+        let here = cluster.metric(node, "vectorbucket_engine_shares_served_total").await;
+        assert!(here > 0, "node {node} takes shares");
+        assert_eq!(cluster.metric(node, "vectorbucket_engine_opens_total").await, 0);
+        served += here;
+    }
+    assert_eq!(served, shares);
+    assert_eq!(cluster.metric(owner, "vectorbucket_engine_shares_failed_total").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_that_a_node_does_not_scan_is_scanned_by_the_asking_one() {
+    let (stranger, swallowed) = swallowing_peer().await;
+    let cluster = Cluster::begin(1, vec![stranger], |_, config| spreading(config)).await;
+    cluster.ok(0, &Call::new("PUT", "vec", "")).await;
+    cluster.until(0, |peers| peers.iter().all(|(_, why)| why.is_none())).await;
+    let own = cluster.addr(0).to_string();
+    let index = index_of(&cluster, &own, 4).await;
+    let rows = fill(&cluster, 0, &index).await;
+    let before = swallowed.load(Ordering::SeqCst);
+    check_queries(&cluster, 0, &index, &rows).await;
+    assert!(swallowed.load(Ordering::SeqCst) > before, "it was asked");
 }
