@@ -137,6 +137,7 @@ impl Engine {
             stats.segments += index.status.segment_count() as u64;
             stats.records += index.published().view().live;
         }
+        stats.memtables_full = u64::from(inner.context.budget.memtables.are_full());
         let counts = inner.context.store.counts();
         let verbs = [counts.create, counts.put, counts.get, counts.list, counts.delete];
         stats.store_requests = verbs.iter().map(|verb| verb.requests).sum();
