@@ -14,6 +14,7 @@ import argparse
 import collections
 import math
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,13 @@ SETTINGS = {
     "VECTORBUCKET_COLLECT_GRACE": "5s",
     "VECTORBUCKET_MEMORY_LIMIT": "256MiB",
 }
+
+BACKGROUND = {
+    "flushes": "vectorbucket_engine_flushes_total",
+    "merges": "vectorbucket_engine_merges_total",
+    "objects collected": "vectorbucket_engine_objects_collected_total",
+}
+"""What the nodes do by themselves, as far as they lived to tell."""
 
 FAULTS = {
     "cut": {"cut": 0.1},
@@ -174,6 +182,8 @@ class Run:
                     self.problems.append("a client did not come to an end")
         self.event("all faults ended; the last checks")
         self.last_checks()
+        for node in cluster.nodes:
+            self.harvest(node)
         self.proxies = [node.proxy.report() for node in cluster.nodes]
 
     def prepare(self):
@@ -366,8 +376,19 @@ class Run:
         left = self.seconds - (time.monotonic() - self.began)
         time.sleep(max(0, min(seconds, left)))
 
+    def harvest(self, node):
+        """Adds what a node did in the background since it was started; called before it is killed."""
+        try:
+            text = node.server.admin("/metrics")[1]
+        except OSError:
+            return
+        for what, metric in BACKGROUND.items():
+            found = re.search(rf"^{metric} (\S+)$", text, re.M)
+            self.count(what, int(float(found.group(1))) if found else 0)
+
     def kill(self, rng):
         node = rng.choice(self.cluster.nodes)
+        self.harvest(node)
         self.event(f"kill -9 {node.name}")
         self.count("kill -9")
         node.kill()
@@ -438,7 +459,8 @@ class Run:
         results = [(f"no {kind}", summary(kinds[kind])) for kind in named]
         results.append(("no panic", summary(panics)))
         results.append(("clients had no other trouble", summary(self.problems)))
-        enough = self.counts["acknowledged batches"] >= self.seconds and self.history.reads >= self.seconds
+        busy = self.counts["acknowledged batches"] >= self.seconds and self.history.reads >= self.seconds
+        enough = busy and self.counts["flushes"] > 0
         results.append(("enough happened", "" if enough else f"{dict(self.counts)}"))
         return results
 

@@ -7,6 +7,8 @@
 //!
 //! The contract writes about 1,200 objects and 25 MB under a random prefix and removes them.
 
+#![expect(clippy::unwrap_used, reason = "a panic is a test failure")]
+
 #[path = "contract/broken.rs"]
 mod broken;
 #[path = "contract/life.rs"]

@@ -46,6 +46,10 @@ impl Refusal {
             (507, _) | (_, "QuotaExceeded" | "XMinioStorageFull") => (StoreErrorKind::Full, false),
             // The body did not arrive in time; or the service is too busy to look at it.
             (408, _) | (_, "RequestTimeout") => (StoreErrorKind::Unavailable, false),
+            // Another request for the object was under way; nobody looked which was first.
+            (_, "ConditionalRequestConflict" | "OperationAborted") => {
+                (StoreErrorKind::Unavailable, false)
+            }
             (429, _) => (StoreErrorKind::Unavailable, true),
             (401 | 403, _) => (StoreErrorKind::Denied, true),
             (404, _) => (StoreErrorKind::NotFound, true),

@@ -199,30 +199,33 @@ async fn within<T>(
 
 fn failure(answer: &Answer) -> Failure {
     match answer {
-        Ok(answer) if is_told_apart(answer.status().as_u16()) => Failure::Final,
-        Ok(answer) if Refusal::new(answer.status().as_u16(), answer.body()).is_passing() => {
-            Failure::Overload
-        }
-        Ok(_) => Failure::Final,
+        Ok(answer) => match refusal(answer) {
+            Some(refusal) if refusal.is_passing() => Failure::Overload,
+            Some(_) | None => Failure::Final,
+        },
         Err(error) if error.kind() == HttpErrorKind::Connect => Failure::NotSent,
         Err(_) => Failure::NoAnswer,
     }
 }
 
-/// Success, and the refusals that the clients have kinds for.
-fn is_told_apart(status: u16) -> bool {
-    matches!(status, 200..300 | 304 | 404 | 409 | 412)
+/// What a failed answer says; `None` for success and for the refusals that the clients have kinds
+/// for. A 409 is such a one unless it only says that another request was under way.
+fn refusal(answer: &Response<Bytes>) -> Option<Refusal> {
+    let status = answer.status().as_u16();
+    if matches!(status, 200..300 | 304 | 404 | 412) {
+        return None;
+    }
+    let refusal = Refusal::new(status, answer.body());
+    (status != 409 || refusal.is_passing()).then_some(refusal)
 }
 
 fn tell(plan: Plan, answer: Answer) -> Result<HttpResponse, HttpError> {
     let answer = answer?;
-    let status = answer.status().as_u16();
     // Clients read the failures of credential services themselves.
-    if plan.verb.is_some() && !is_told_apart(status) {
-        let refusal = Refusal::new(status, answer.body());
-        return Err(HttpError::new(HttpErrorKind::Unknown, refusal));
+    match refusal(&answer).filter(|_| plan.verb.is_some()) {
+        Some(refusal) => Err(HttpError::new(HttpErrorKind::Unknown, refusal)),
+        None => Ok(answer.map(HttpResponseBody::from)),
     }
-    Ok(answer.map(HttpResponseBody::from))
 }
 
 fn chance() -> u64 {
