@@ -58,8 +58,10 @@ pub(crate) enum Route {
     /// This one; nothing spoke for another.
     #[default]
     Here,
-    /// This one; another node forwarded it.
+    /// This one; another node forwarded it, or asked for a share of a scan.
     FromPeer,
+    /// This one; another node asked whether it is ready.
+    Probe,
     /// This one, because the owner gave no answer.
     Fallback(Box<str>),
     /// The owner.
@@ -74,6 +76,7 @@ impl Route {
         match self {
             Self::Here => "here",
             Self::FromPeer => "from_peer",
+            Self::Probe => "probe",
             Self::Fallback(_) => "fallback",
             Self::Forwarded(_) => "forwarded",
             Self::Unknown(_) => "unknown",
@@ -82,7 +85,7 @@ impl Route {
 
     fn node(&self) -> &str {
         match self {
-            Self::Here | Self::FromPeer => "-",
+            Self::Here | Self::FromPeer | Self::Probe => "-",
             Self::Fallback(node) | Self::Forwarded(node) | Self::Unknown(node) => node,
         }
     }

@@ -175,7 +175,7 @@ impl Metrics {
 
     /// Counters that alerts watch exist from the start, so that their first rise is seen.
     fn begin_at_zero(&self) {
-        for route in ["here", "from_peer", "fallback", "forwarded", "unknown"] {
+        for route in ["here", "from_peer", "probe", "fallback", "forwarded", "unknown"] {
             drop(self.routes.get_or_create(&RouteLabel { route }));
         }
         for budget in ["write", "query", "peer_write", "peer_query"] {
@@ -479,6 +479,21 @@ pub(crate) fn engine_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every field of the engine's counters is a metric; those of the store are exposed by verb.
+    #[test]
+    fn every_counter_of_the_engine_is_exposed() {
+        let fields = format!("{:?}", Stats::default());
+        let fields = fields.split(['{', ',']).filter_map(|part| part.trim().split_once(": "));
+        let names = engine_names();
+        let mut count = 0;
+        for (field, _) in fields.filter(|(field, _)| !field.starts_with("store_")) {
+            let name = format!("engine_{}", field.replace("micros", "microseconds"));
+            assert!(names.contains(&name) || names.contains(&format!("{name}_total")), "{name}");
+            count += 1;
+        }
+        assert!(count > 20, "the fields were found");
+    }
 
     #[test]
     fn a_finished_request_shows_in_every_family() {

@@ -11,7 +11,7 @@ use vb_api::oss::{Error, Fault};
 
 use crate::admission::{ANSWER_BYTES, Budget};
 use crate::body::{self, Declared};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Route};
 use crate::nodes::{Mark, PROBE_PATH, SCAN_BYTES_MAX, SCAN_PATH, is_digest_of};
 use crate::phase::Phase;
 use crate::reply::{Refusal, Reply};
@@ -56,7 +56,9 @@ impl Service {
         exchange: &mut Exchange,
     ) -> Result<Reply, Refusal> {
         exchange.operation = call.name();
-        exchange.quiet = call == PeerCall::Probe;
+        if call == PeerCall::Probe {
+            (exchange.quiet, exchange.route) = (true, Route::Probe);
+        }
         let declared = body::declared(&head.method, &head.headers, SCAN_BYTES_MAX)?;
         let bytes = declared.bytes(SCAN_BYTES_MAX) + ANSWER_BYTES;
         let room = self.peer_admission.admit(Budget::Query, bytes).await;

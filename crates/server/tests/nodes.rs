@@ -13,7 +13,7 @@ use common::{Answer, Call, Connection, OTHER_ACCOUNT};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use vb_server::{ByteSize, Config, Failure, Secret, Server};
+use vb_server::{ByteSize, Config, Failure, Given, Secret, Server};
 
 fn put_index(bucket: &str, index: &str, dimension: u32) -> Call {
     let body = json!({"indexName": index, "dataType": "float32", "dimension": dimension,
@@ -228,6 +228,27 @@ async fn nodes_of_different_keys_serve_each_for_itself() {
 }
 
 #[tokio::test]
+async fn nodes_find_each_other_by_a_name() {
+    let mut cluster = Cluster::start(1).await;
+    let port = cluster.addr(0).port();
+    let mut config = cluster.configs[0].clone();
+    config.listen = std::net::SocketAddr::from(([127, 0, 0, 2], port));
+    config.nodes.peers = vec![format!("dns:localhost:{port}")];
+    let given = Given { listener: None, store: Some(cluster.store.clone()) };
+    let handle = Server::start_with(&config, given).await.unwrap();
+    cluster.configs.push(config);
+    cluster.handles.push(Some(handle));
+    let found = format!("127.0.0.1:{port}");
+    cluster.until(1, |peers| peers.contains(&(found.clone(), None))).await;
+    cluster.ok(1, &Call::new("PUT", "vec", "")).await;
+    let index = index_of_node(&cluster, 1, &found, 2).await;
+    cluster.ok(1, &put(&index, "k", &[1.0, 2.0])).await;
+    assert_eq!(cluster.routed(1, "forwarded").await, 1);
+    let line = "vectorbucket_requests_total{operation=\"PutVectors\",status=\"200\",code=\"-\"}";
+    assert_eq!(cluster.metric(0, line).await, 1);
+}
+
+#[tokio::test]
 async fn several_nodes_need_a_key() {
     let mut config = common::config();
     config.nodes.peers = vec!["127.0.0.1:1".into()];
@@ -290,11 +311,16 @@ async fn swallowing_peer() -> (String, Arc<AtomicUsize>) {
 
 /// Creates indexes until one is owned by the node of this name.
 async fn index_of(cluster: &Cluster, owner: &str, dimension: u32) -> String {
+    index_of_node(cluster, 0, owner, dimension).await
+}
+
+/// The same as one node sees it.
+async fn index_of_node(cluster: &Cluster, node: usize, owner: &str, dimension: u32) -> String {
     for number in 0.. {
         let index = format!("idx{number}");
-        cluster.ok(0, &put_index("vec", &index, dimension)).await;
+        cluster.ok(node, &put_index("vec", &index, dimension)).await;
         let target = format!("/nodes?bucket=vec&index={index}");
-        if cluster.admin(0, "GET", &target).await.json()["owner"] == owner {
+        if cluster.admin(node, "GET", &target).await.json()["owner"] == owner {
             return index;
         }
     }
