@@ -16,12 +16,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use vb_commit::{CommitError, Event, Log, Manifest, Progress, Slot};
+use vb_search::Part;
 
 use super::OpenIndex;
 use super::body::Counters;
@@ -86,6 +87,8 @@ pub(crate) struct Writer {
     /// Counters of the newest manifest.
     pub(crate) counters: Counters,
     pub(crate) flush: Option<Arc<Flush>>,
+    /// Read for the next attempt to settle, beside a proof.
+    pub(super) early: Vec<(u128, Part)>,
     /// Groups on their way, in the order of their start.
     pub(super) started: VecDeque<Group>,
     /// Readers who wait for slots that our own groups on their way may bring.
@@ -170,7 +173,8 @@ impl Writer {
             biased;
             progress = self.log.progress(), if self.log.is_busy() => Next::Note(progress),
             request = inbox.receiver.recv(), if takes => match request {
-                Some(request) if may_start || !request.is_write() => Next::Serve(request),
+                // Asked again: what the log did while this waited may have filled the place.
+                Some(request) if self.log.may_start() || !request.is_write() => Next::Serve(request),
                 Some(request) => {
                     *pending = Some(request);
                     Next::Note(None)
@@ -263,8 +267,14 @@ impl Writer {
     }
 
     pub(super) async fn catch_up(&mut self, waiting: Waiting) -> Step {
-        let (answer, step) = match self.log.catch_up().await {
-            Ok(events) => self.show(events).await,
+        let tables = self.tables.as_ref().expect("tables are at rest between steps");
+        let early = early_reads(&self.origin, tables);
+        let (caught, early) = join(self.log.catch_up(), early).await;
+        let (answer, step) = match caught {
+            Ok(events) => {
+                self.early = early.unwrap_or_default();
+                self.show(events).await
+            }
             Err(error) => {
                 let step = fatal(&error);
                 (Err(commit_error(error)), step)
@@ -309,6 +319,7 @@ impl Writer {
     async fn try_settle(&mut self) -> Result<(), Error> {
         let views = self.tables().segments().into();
         let mut loaded = Loaded::new(self.origin.clone(), views);
+        loaded.receive(std::mem::take(&mut self.early));
         loop {
             let step;
             (loaded, step) = self.settle_with(loaded).await;
@@ -436,6 +447,14 @@ impl Writer {
         if !tables.is_frozen() && tables.active_bytes() >= bytes_max {
             context.wake.notify_one();
         }
+    }
+}
+
+/// What the tables need first to settle. What fails is read again when they do.
+async fn early_reads(origin: &Origin, tables: &Tables) -> Result<Vec<(u128, Part)>, Error> {
+    match tables.first_reads(origin)? {
+        Some(missing) => fetch::read(&origin.context, missing).await,
+        None => Ok(Vec::new()),
     }
 }
 
