@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -50,6 +51,8 @@ pub(super) struct Disk(Arc<Tier>);
 #[derive(Debug)]
 struct Tier {
     root: PathBuf,
+    /// Whose blocking threads do the work: files are judged and stored from CPU threads as well.
+    runtime: Handle,
     index: Mutex<Index>,
     /// The index knows all files.
     walked: AtomicBool,
@@ -67,6 +70,7 @@ impl Disk {
     pub(super) fn open(options: DiskOptions, counters: Arc<Counters>) -> Self {
         let tier = Arc::new(Tier {
             root: options.dir.join(format!("{:032x}", options.store_id)),
+            runtime: Handle::current(),
             index: Mutex::new(Index::new(options.bytes_max)),
             walked: AtomicBool::new(false),
             pending: Arc::new(Semaphore::new(0)),
@@ -76,7 +80,7 @@ impl Disk {
             counters,
         });
         let walker = Arc::clone(&tier);
-        tokio::task::spawn_blocking(move || walker.walk());
+        tier.runtime.spawn_blocking(move || walker.walk());
         Self(tier)
     }
 
@@ -91,7 +95,7 @@ impl Disk {
         let (tier, count) = (Arc::clone(&self.0), keys.len());
         let read = move || keys.into_iter().map(|(key, length)| tier.read(&key, length)).collect();
         // A panic there would be one of this file's; nothing found is always a right answer.
-        tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| vec![None; count])
+        self.0.runtime.spawn_blocking(read).await.unwrap_or_else(|_| vec![None; count])
     }
 
     /// A file that was read turned out to be sound, or damaged: then it goes.
@@ -116,7 +120,7 @@ impl Disk {
             return;
         };
         let tier = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
+        self.0.runtime.spawn_blocking(move || {
             let crc = crc.unwrap_or_else(|| vb_search::checksum(&bytes));
             tier.write(key, &Stored { bytes, crc });
             drop(pending);
@@ -131,7 +135,7 @@ impl Disk {
         };
         if !keys.is_empty() {
             let tier = Arc::clone(&self.0);
-            tokio::task::spawn_blocking(move || keys.iter().for_each(|key| tier.delete(key)));
+            self.0.runtime.spawn_blocking(move || keys.iter().for_each(|key| tier.delete(key)));
         }
     }
 
