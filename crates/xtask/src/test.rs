@@ -61,7 +61,11 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
     }
     process::run_counted(process::command("python3", &["-u", "tests/stores/run.py"]), count)?;
     let reliability = ["-u", "tests/reliability/run.py", "--seconds", "75"];
-    process::run_counted(process::command("python3", &reliability), count)
+    process::run_counted(process::command("python3", &reliability), count)?;
+    if options.no_sdk {
+        return Ok(());
+    }
+    process::run_counted(process::command("python3", &["-u", "tests/nodes/rolling.py"]), count)
 }
 
 /// The proof that a write is synced before its reply reads a system-call trace; install the tracer
