@@ -10,6 +10,7 @@ mod authenticate;
 mod authorize;
 mod body;
 mod command;
+mod commands;
 mod config;
 mod cpu;
 mod dev;

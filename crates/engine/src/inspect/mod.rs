@@ -78,3 +78,17 @@ pub(crate) async fn bucket(store: &Store, id: &BucketId) -> Result<Option<Bucket
 fn last_part(path: &str) -> Option<Box<[u8]>> {
     paths::decode_name(path.rsplit('/').next()?)
 }
+
+/// Every bucket that exists, of one account if it is given, by account and name.
+///
+/// # Errors
+/// As the store fails, or [`Error::Corrupt`].
+pub async fn live_buckets(store: &Store, account: Option<&[u8]>) -> Result<Vec<BucketId>, Error> {
+    let mut live = Vec::new();
+    for id in buckets(store, account).await?.0 {
+        if bucket(store, &id).await?.is_some_and(|bucket| bucket.live.is_some()) {
+            live.push(id);
+        }
+    }
+    Ok(live)
+}

@@ -20,6 +20,7 @@ pub use load::{Effective, Invalid, Source, Sources, load};
 pub(crate) use nodes::CLUSTER_KEY_CHARS_MIN;
 pub use nodes::{NodeConfig, ReadConsistency};
 pub(crate) use settings::{SETTINGS, Setting};
+pub(crate) use value::Value;
 pub use value::{ByteSize, LogFormat, Secret, StoreUrl};
 
 /// Everything an operator may set. [`Config::default`] holds the documented defaults.

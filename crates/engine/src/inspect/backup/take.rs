@@ -74,9 +74,23 @@ pub async fn backup(
     now_ms: u64,
     watch: &dyn Watch,
 ) -> Result<Taken, Error> {
-    let store = format::read(&source.get(paths::FORMAT).await?)?;
     label(place, true).await?;
     mark(place, bucket).await?;
+    let taken = take(source, place, bucket, now_ms, watch).await;
+    let unmarked = place.delete_all(&[layout::running(bucket)]).await;
+    let taken = taken?;
+    unmarked?;
+    Ok(taken)
+}
+
+async fn take(
+    source: &Store,
+    place: &Store,
+    bucket: &BucketId,
+    now_ms: u64,
+    watch: &dyn Watch,
+) -> Result<Taken, Error> {
+    let store = format::read(&source.get(paths::FORMAT).await?)?;
     if is_marked(place, layout::RUNNING, now_ms, |path| path == layout::PRUNE).await? {
         return Err(Error::Conflict);
     }
@@ -86,7 +100,6 @@ pub async fn backup(
         let Some((catalog, indexes, mut taken)) = target.indexes(source).await? else { continue };
         let backup = Backup { store, taken_ms: now_ms, bucket: bucket.clone(), catalog, indexes };
         taken.number = list(place, &backup).await?;
-        place.delete_all(&[layout::running(bucket)]).await?;
         return Ok(taken);
     }
     Err(Error::Conflict)

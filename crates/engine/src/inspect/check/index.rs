@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
-use vb_commit::{Manifest, ObjectInfo};
+use vb_commit::Manifest;
 
 use super::segment::{self, Opened};
 use super::{Check, Counts, FindingKind, Findings, Level, all};
@@ -109,8 +109,7 @@ impl Reading<'_> {
         let deleted = self.bitmaps(&body).await?;
         self.counters(&path, &body, &deleted);
         self.segments(listed, &body, &deleted).await?;
-        self.orphans(listed, &body);
-        Ok(())
+        self.orphans(listed, &body).await
     }
 
     /// Every slot of the tail decodes, belongs to this life of the log and fits the schema.
@@ -240,18 +239,34 @@ impl Reading<'_> {
         }
     }
 
-    /// What lies beside the log and is not named by its newest manifest.
-    fn orphans(&mut self, listed: &Listed, body: &Body) {
+    /// What lies beside the log and is named by none of its manifests. Older ones name what readers
+    /// may still need.
+    async fn orphans(&mut self, listed: &Listed, body: &Body) -> Result<(), Error> {
         let id = self.record.id;
-        let named = |object: &&ObjectInfo| !is_named(id, body, &object.path);
-        for object in listed.others.iter().filter(named) {
+        let mut orphans = Vec::new();
+        for object in listed.others.iter().filter(|object| !is_named(id, body, &object.path)) {
             if !is_ours(id, &object.path) {
                 self.add(FindingKind::Foreign, &object.path, "not an object of an index");
             } else if self.check.is_old(object.modified_ms) {
-                let detail = format!("no manifest names it; {} bytes", object.size);
-                self.add(FindingKind::Orphan, &object.path, detail);
+                orphans.push(object);
             }
         }
+        for (number, _) in listed.manifests.iter().rev().skip(1) {
+            if orphans.is_empty() {
+                break;
+            }
+            // An older manifest that is gone or damaged harms nobody.
+            let read = log::manifest(self.check.store, &self.prefix, *number).await?;
+            let Read::Good(manifest) = read else { continue };
+            if let Ok(older) = Body::decode(manifest.body) {
+                orphans.retain(|object| !is_named(id, &older, &object.path));
+            }
+        }
+        for object in orphans {
+            let detail = format!("no manifest names it; {} bytes", object.size);
+            self.add(FindingKind::Orphan, &object.path, detail);
+        }
+        Ok(())
     }
 }
 

@@ -326,7 +326,7 @@ impl Check<'_> {
         let mut ids = BTreeSet::new();
         for path in listing.prefixes {
             match paths::index_id(&path) {
-                Some(id) => drop(ids.insert(id)),
+                Some(id) => ids.extend([id]),
                 None => self.found(FindingKind::Foreign, path, "not the name of an index"),
             }
         }
@@ -418,7 +418,9 @@ impl Check<'_> {
                 for (_, payload) in slot.batches {
                     match Command::decode(payload) {
                         // A rejected command is part of a healthy log.
-                        Ok(command) => drop(bucket.apply(&command)),
+                        Ok(command) => {
+                            let _ = bucket.apply(&command);
+                        }
                         Err(error) => {
                             let path = slot_path(&prefix, number);
                             findings.add(FindingKind::SlotDamaged, path, error.reason);
@@ -473,7 +475,7 @@ impl Check<'_> {
             }
         }
         for (path, ids) in super::backup::unfinished(self.store).await? {
-            ids.iter().for_each(|id| drop(listed.remove(id)));
+            listed.retain(|id| !ids.contains(id));
             let detail = "an unfinished restore: run it again to finish it";
             self.found(FindingKind::RestoreUnfinished, path, detail);
         }
