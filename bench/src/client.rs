@@ -100,7 +100,8 @@ pub(crate) fn request(operation: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
     request_of("POST", operation, bucket, body)
 }
 
-fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
+/// As [`request`], with any method; without a bucket it goes to the account.
+pub(crate) fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
     let mut headers = HeaderMap::new();
     let mut set = |name: &'static str, value: &str| {
@@ -118,7 +119,7 @@ fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
         &SignInput {
             method,
             region: REGION,
-            resource: Some((ACCOUNT, bucket)),
+            resource: (!bucket.is_empty()).then_some((ACCOUNT, bucket)),
             query,
             headers: &headers,
             additional: &[],
@@ -126,7 +127,8 @@ fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
         },
     );
     let question = if query.is_empty() { "" } else { "?" };
-    let mut bytes = format!("{method} /{bucket}/{question}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+    let folder = if bucket.is_empty() { String::new() } else { format!("{bucket}/") };
+    let mut bytes = format!("{method} /{folder}{question}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n")
         .into_bytes();
     for (name, value) in &headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
