@@ -68,8 +68,8 @@ pub(crate) struct Loaded {
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     parts: Vec<PartRequest>,
-    /// Small segments, to be read whole.
-    objects: Vec<ObjectRequest>,
+    /// Small segments, to be read whole, and the parts of them that are wanted.
+    objects: Vec<(ObjectRequest, Vec<PartId>)>,
 }
 
 impl Missing {
@@ -219,7 +219,7 @@ impl Loaded {
             let meta = &self.views[number].meta;
             let path: Arc<str> = paths::segment(self.origin.id, meta.name).into();
             if meta.length <= WHOLE_BYTES_MAX {
-                missing.objects.push(self.object(number, path));
+                missing.objects.push((self.object(number, path), ids));
                 continue;
             }
             for id in ids {
@@ -279,16 +279,24 @@ pub(crate) async fn read(context: &Context, missing: Missing) -> Result<Vec<(u12
     }
     let Missing { parts, objects } = missing;
     let names: Vec<u128> = parts.iter().map(|request| request.object).collect();
-    let whole: Vec<_> = objects.into_iter().map(|request| read_whole(context, request)).collect();
+    let whole: Vec<_> = objects.into_iter().map(|object| read_whole(context, object)).collect();
     let (parts, whole) = try_join(context.cache.get(parts), try_join_all(whole)).await?;
     let mut read: Vec<_> = names.into_iter().zip(parts).collect();
     read.extend(whole.into_iter().flatten());
     Ok(read)
 }
 
-async fn read_whole(context: &Context, request: ObjectRequest) -> Result<Vec<(u128, Part)>, Error> {
+async fn read_whole(
+    context: &Context,
+    (request, wanted): (ObjectRequest, Vec<PartId>),
+) -> Result<Vec<(u128, Part)>, Error> {
     let name = request.object;
-    let parts = context.cache.load_object(request).await?;
+    // It may have come since memory was asked.
+    let here = wanted.into_iter().map(|id| context.cache.peek(name, id));
+    let parts = match here.collect::<Option<Vec<_>>>() {
+        Some(parts) => parts,
+        None => context.cache.load_object(request).await?,
+    };
     Ok(parts.into_iter().map(|part| (name, part)).collect())
 }
 

@@ -224,6 +224,7 @@ impl OpenIndex {
             tables: Some(tables),
             counters,
             flush: None,
+            early: Vec::new(),
             started: VecDeque::new(),
             readers: Vec::new(),
             waiting: Vec::new(),

@@ -32,7 +32,7 @@ use super::keymap::KeyMap;
 use super::merge::Merged;
 use super::view::{Maps, Published, SegmentView, View};
 use crate::error::Error;
-use crate::fetch::{Loaded, Missing, Wanted};
+use crate::fetch::{Loaded, Missing, Origin, Wanted};
 use crate::paths;
 use crate::records::IndexId;
 
@@ -54,6 +54,11 @@ pub(crate) struct Tables {
     /// Not published yet: the maps still belong to the tables that this one replaces.
     fresh: bool,
 }
+
+/// So many staged keys most likely have some older document in every segment.
+const MANY_STAGED: usize = 256;
+/// Keys and key indexes of so many documents, some MiB, cost less than another round.
+const FEW_DOCS: u64 = 200_000;
 
 /// Records that are in no segment yet.
 #[derive(Clone, Debug, Default)]
@@ -161,6 +166,18 @@ impl Tables {
         Ok(None)
     }
 
+    /// What settling will have to read first, if anything is staged.
+    ///
+    /// # Errors
+    /// As [`Tables::settle`].
+    pub(crate) fn first_reads(&self, origin: &Origin) -> Result<Option<Missing>, Error> {
+        if self.staged.is_empty() {
+            return Ok(None);
+        }
+        let mut loaded = Loaded::new(origin.clone(), self.segments.as_slice().into());
+        self.load_key_indexes(&mut loaded)
+    }
+
     fn publish_staged(&mut self) {
         let staged = std::mem::take(&mut self.staged);
         let published = Arc::clone(&self.published);
@@ -176,28 +193,37 @@ impl Tables {
     }
 
     /// Takes in what settling needs: filters; where a filter does not say no, key indexes; where the
-    /// hash is there, keys. Fresh tables have a whole replay to look for, and skip the last step.
+    /// hash is there, keys. A replay of many keys meets all segments, and asks for all at once.
     fn load_key_indexes(&self, loaded: &mut Loaded) -> Result<Option<Missing>, Error> {
         let mut candidates = self.candidates();
+        if self.fresh && self.is_worth_one_round(&candidates) {
+            let segments = loaded.segments();
+            let parts = |number: usize| [segments[number].key_filter_part(), KEY_INDEX, KEYS];
+            let of_number = |number| parts(number).map(|part| (number, part));
+            let all: Vec<Wanted> = numbers(&candidates).flat_map(of_number).collect();
+            return loaded.hold(all);
+        }
         let segments = loaded.segments();
-        let filters =
-            candidates.iter().map(|(number, _)| (*number, segments[*number].key_filter_part()));
-        let filters: Vec<Wanted> = filters.collect();
+        let filter = |number: usize| (number, segments[number].key_filter_part());
+        let filters: Vec<Wanted> = numbers(&candidates).map(filter).collect();
         if let Some(missing) = loaded.hold(filters)? {
             return Ok(Some(missing));
         }
         keep_possible(&mut candidates, |number, hash| loaded.segments()[number].may_contain(hash));
-        let mut wanted: Vec<Wanted> =
-            numbers(&candidates).map(|number| (number, KEY_INDEX)).collect();
-        if self.fresh {
-            wanted.extend(numbers(&candidates).map(|number| (number, KEYS)));
-        }
+        let wanted: Vec<Wanted> = numbers(&candidates).map(|number| (number, KEY_INDEX)).collect();
         if let Some(missing) = loaded.hold(wanted)? {
             return Ok(Some(missing));
         }
         keep_possible(&mut candidates, |number, hash| has_hash(&loaded.segments()[number], hash));
         let wanted: Vec<Wanted> = numbers(&candidates).map(|number| (number, KEYS)).collect();
         loaded.hold(wanted)
+    }
+
+    /// Whether reading all there is to know about keys at once is better than one after the other.
+    fn is_worth_one_round(&self, candidates: &Candidates) -> bool {
+        let docs: u64 =
+            numbers(candidates).map(|number| u64::from(self.segments[number].docs())).sum();
+        self.staged_rows() >= MANY_STAGED || docs <= FEW_DOCS
     }
 
     /// Segments in whose range staged keys lie, and these keys' hashes.
