@@ -63,8 +63,8 @@ fn a_failed_start_says_what_to_do() {
     let missing = binary(&["serve", "--config", "/nonexistent.toml"]).output().unwrap();
     check_failed(&missing, 2, &["/nonexistent.toml"]);
 
-    let remote = with_keys(&mut binary(&["serve", "--store", "s3://b/p"])).output().unwrap();
-    check_failed(&remote, 2, &["s3://b/p"]);
+    let nameless = with_keys(&mut binary(&["serve", "--store", "s3://"])).output().unwrap();
+    check_failed(&nameless, 2, &["--store"]);
 
     let peers = ["serve", "--store", "s3://b/p", "--peers", "10.0.0.1:9100,10.0.0.2:9100"];
     let keyless = with_keys(&mut binary(&peers)).output().unwrap();
