@@ -394,8 +394,12 @@ impl Log {
         run::delete_under(store, prefix, &[]).await
     }
 
-    /// Deletes folded slots and superseded manifests, decided from fresh lists. Manifests written
-    /// at or after `keep_since_ms` (milliseconds since 1970, by the store's clock) stay.
+    /// Deletes folded slots and superseded manifests, decided from fresh lists. Manifests that were
+    /// superseded at or after `keep_since_ms` (milliseconds since 1970, by the store's clock) stay,
+    /// but for more than 500 of them: so lists of a log that is collected stay one page.
+    ///
+    /// Slots have no such grace: a process whose view is older than the newest manifest finds them
+    /// missing and opens anew.
     ///
     /// # Errors
     ///

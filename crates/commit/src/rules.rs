@@ -46,7 +46,7 @@ impl Rules {
         check_floor: true,
         check_opened: true,
         check_behind_create: true,
-        guess_slots: 64,
+        guess_slots: 256,
     };
 }
 

@@ -1,5 +1,6 @@
 //! The doing side: executes the machines' requests on a store.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,8 +26,11 @@ const READS_MAX: u32 = 3;
 /// Pause before the first repetition; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many slots are read at once.
-const READS_AT_ONCE: usize = 16;
+/// How many slots are read at once: a tail of more takes a further round.
+const READS_AT_ONCE: usize = 128;
+
+/// How many superseded manifests a collection leaves at most, however young: lists stay one page.
+const SUPERSEDED_MAX: usize = 500;
 
 /// What a collection deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -386,17 +390,24 @@ async fn delete(
     keep_since_ms: i64,
 ) -> Result<Collected, StoreError> {
     let listed = list(store, prefix, Series::Manifests, 0).await?;
-    let young = |number: &u64| {
-        let of_number = listed.iter().find(|(listed, _)| listed == number);
-        of_number.is_some_and(|(_, object)| object.modified_ms >= keep_since_ms)
-    };
-    plan.manifests.retain(|number| !young(number));
+    let superseded = superseded_before(&listed, keep_since_ms);
+    plan.manifests.retain(|number| superseded.contains(number));
     let named = |series: Series, numbers: &[u64]| -> Vec<String> {
         numbers.iter().map(|number| series.name(prefix, *number)).collect()
     };
     store.delete_all(&named(Series::Slots, &plan.slots)).await?;
     store.delete_all(&named(Series::Manifests, &plan.manifests)).await?;
     Ok(Collected { slots: plan.slots.len() as u64, manifests: plan.manifests.len() as u64 })
+}
+
+/// The manifests of a list that were superseded before a time, which is when the next one was
+/// written, and all but the newest [`SUPERSEDED_MAX`] of those that were since.
+fn superseded_before(listed: &[(u64, ObjectInfo)], keep_since_ms: i64) -> HashSet<u64> {
+    let pairs = listed.windows(2).rev().enumerate();
+    let old = pairs.filter(|(younger, pair)| {
+        *younger >= SUPERSEDED_MAX || pair[1].1.modified_ms < keep_since_ms
+    });
+    old.map(|(_, pair)| pair[0].0).collect()
 }
 
 /// Deletes all of a closed log but, if other writers may exist, its fence.
