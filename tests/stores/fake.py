@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.sax.saxutils import escape
 
 PAGE = 1000
+XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def check(self, bucket):
-        wanted = self.state.dialect.authorization + (self.state.access_key_id + "/" if self.state.dialect.authorization else "")
+        begins = self.state.dialect.authorization
+        wanted = f"{begins}{self.state.access_key_id}/" if begins else ""
         sent = self.headers.get("authorization", "")
         if not sent.startswith(wanted):
             return error(403, "InvalidAccessKeyId", "the key is not known here")
@@ -168,7 +170,8 @@ class Handler(BaseHTTPRequestHandler):
         prefix, delimiter = self.query.get("prefix", ""), self.query.get("delimiter", "")
         after = self.query.get("continuation-token") or self.query.get("start-after", "")
         with self.state.lock:
-            found = sorted((key, len(body), at) for key, (body, at) in self.state.objects.items() if key.startswith(prefix))
+            under = [(key, value) for key, value in self.state.objects.items() if key.startswith(prefix)]
+        found = sorted((key, len(body), at) for key, (body, at) in under)
         entries = {}
         for key, size, written in found:
             rest = key[len(prefix) :]
@@ -184,10 +187,12 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 size, written = object_
                 when = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(written))
-                xml.append(f"<Contents><Key>{escape(name)}</Key><LastModified>{when}</LastModified><ETag>&quot;e&quot;</ETag><Size>{size}</Size></Contents>")
+                xml.append(f"<Contents><Key>{escape(name)}</Key><LastModified>{when}</LastModified>")
+                xml.append(f"<ETag>&quot;e&quot;</ETag><Size>{size}</Size></Contents>")
         more = len(page) < len(entries)
         token = f"<NextContinuationToken>{escape(page[-1][0])}</NextContinuationToken>" if more else ""
-        xml.append(f"<KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>{token}</ListBucketResult>")
+        truncated = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+        xml.append(f"<KeyCount>{len(page)}</KeyCount>{truncated}{token}</ListBucketResult>")
         return ok("".join(xml))
 
     def write(self):
@@ -236,7 +241,8 @@ class Handler(BaseHTTPRequestHandler):
             with self.state.lock:
                 upload = f"upload{len(self.state.uploads)}"
                 self.state.uploads[upload] = (self.key, {})
-            return ok(f"<InitiateMultipartUploadResult><Bucket>{self.state.bucket}</Bucket><Key>{escape(self.key)}</Key><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>")
+            named = f"<Bucket>{self.state.bucket}</Bucket><Key>{escape(self.key)}</Key><UploadId>{upload}</UploadId>"
+            return ok(f"<InitiateMultipartUploadResult>{named}</InitiateMultipartUploadResult>")
         with self.state.lock:
             upload = self.state.uploads.pop(self.query["uploadId"], None)
             if upload is None:
@@ -270,12 +276,12 @@ def etag(body: bytes) -> str:
 
 
 def ok(xml: str):
-    return 200, {"content-type": "application/xml", "etag": '"e"'}, f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode()
+    return 200, {"content-type": "application/xml", "etag": '"e"'}, f"{XML}{xml}".encode()
 
 
 def error(status: int, code: str, message: str):
     xml = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return status, {"content-type": "application/xml"}, f'<?xml version="1.0" encoding="UTF-8"?>\n{xml}'.encode()
+    return status, {"content-type": "application/xml"}, f"{XML}{xml}".encode()
 
 
 def unescape(text: str) -> str:

@@ -119,16 +119,31 @@ def oss_keys(endpoint):
     return OSS_KEYS | {"OSS_ENDPOINT": endpoint}
 
 
+# What is wrong, the store, the settings for its endpoint, --store, the exit code, words of the line.
 REFUSALS = [
-    ("ignores conditional writes", faked(fake.S3, flaw="ignores-conditions"), s3_keys, "s3://contract", 6, "a create is refused if the name is taken"),
+    (
+        "ignores conditional writes",
+        faked(fake.S3, flaw="ignores-conditions"),
+        s3_keys,
+        "s3://contract",
+        6,
+        "a create is refused if the name is taken",
+    ),
     ("loses the create race", faked(fake.S3, flaw="loses-race"), s3_keys, "s3://contract", 6, "exactly one succeeds"),
-    ("a bucket with versioning", faked(fake.OSS, flaw="versioned"), oss_keys, "oss://contract", 6, "versioning is Enabled"),
-    ("a bucket that is not there", faked(fake.S3), s3_keys, "s3://elsewhere", 5, "there is no bucket elsewhere"),
-    ("a key that is not known", faked(fake.S3), lambda e: s3_keys(e, "other"), "s3://contract", 5, "AWS_ACCESS_KEY_ID"),
-    ("an OSS bucket that is not there", faked(fake.OSS), oss_keys, "oss://elsewhere", 5, "there is no bucket elsewhere"),
+    ("versioned bucket", faked(fake.OSS, flaw="versioned"), oss_keys, "oss://contract", 6, "versioning is Enabled"),
+    ("no such bucket", faked(fake.S3), s3_keys, "s3://elsewhere", 5, "there is no bucket elsewhere"),
+    ("unknown key", faked(fake.S3), lambda e: s3_keys(e, "other"), "s3://contract", 5, "AWS_ACCESS_KEY_ID"),
+    ("no such OSS bucket", faked(fake.OSS), oss_keys, "oss://elsewhere", 5, "there is no bucket elsewhere"),
     ("OSS without keys", faked(fake.OSS), lambda e: {"OSS_ENDPOINT": e}, "oss://contract", 5, "OSS_ACCESS_KEY_ID"),
     ("nothing listens", no_store(), s3_keys, "s3://contract", 5, "cannot be reached"),
-    ("plain HTTP to another machine", no_store(), lambda _: s3_keys("http://store.example.com"), "s3://contract", 5, "https"),
+    (
+        "plain HTTP to another machine",
+        no_store(),
+        lambda _: s3_keys("http://store.example.com"),
+        "s3://contract",
+        5,
+        "https",
+    ),
 ]
 
 
