@@ -81,7 +81,7 @@ fn bucket(number: usize) -> String {
 }
 
 fn index(number: usize) -> String {
-    format!("index-{number:03}")
+    format!("index{number:03}")
 }
 
 fn is_filled(options: &Options, bucket: usize, index: usize) -> bool {
