@@ -21,10 +21,12 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// request on a connection that is being closed has no answer.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Options of the HTTP client. Times of requests are the transport's.
+/// Options of the HTTP client. Times of requests are the transport's. Plain HTTP needs no
+/// certificates, and a machine without any (a small container) could not make the client.
 pub(super) fn client(plain_http: bool) -> ClientOptions {
     ClientOptions::new()
         .with_allow_http(plain_http)
+        .with_no_system_certificates(plain_http)
         .with_timeout_disabled()
         .with_connect_timeout(CONNECT)
         .with_pool_idle_timeout(IDLE)
