@@ -138,6 +138,7 @@ impl Engine {
             stats.records += index.published().view().live;
         }
         stats.memtables_full = u64::from(inner.context.budget.memtables.are_full());
+        stats.cache = inner.context.cache.stats();
         let counts = inner.context.store.counts();
         let verbs = [counts.create, counts.put, counts.get, counts.list, counts.delete];
         stats.store_requests = verbs.iter().map(|verb| verb.requests).sum();

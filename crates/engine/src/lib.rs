@@ -19,9 +19,8 @@
 //!   [`Error::Corrupt`].
 //! - Time, chance and objects come in through [`Clock`], [`Random`] and [`vb_commit::Store`] alone.
 
-#[expect(dead_code, reason = "the readers come next")]
-mod cache;
 mod budget;
+mod cache;
 mod catalog;
 mod codec;
 mod context;
@@ -49,6 +48,7 @@ mod requests;
 mod spread;
 mod stats;
 
+pub use cache::CacheStats;
 pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;

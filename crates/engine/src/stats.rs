@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::cache::CacheStats;
+
 /// What an engine has done and holds. Counters only grow while the process lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -66,6 +68,8 @@ pub struct Stats {
     pub shares_served: u64,
     /// Vectors that queries went over.
     pub rows_scanned: u64,
+    /// Parts of segments in memory and on the local disk.
+    pub cache: CacheStats,
     /// Requests to the store.
     pub store_requests: u64,
     /// Requests to the store that failed.

@@ -393,6 +393,15 @@ fn counters(s: &Stats) -> Vec<(&'static str, &'static str, u64)> {
         ("engine_shares_failed", "Such shares that were scanned here after all", s.shares_failed),
         ("engine_shares_served", "Shares of scans answered for peers", s.shares_served),
         ("engine_rows_scanned", "Vectors whose distance was computed", s.rows_scanned),
+        ("engine_cache_memory_hits", "Parts of segments found in memory", s.cache.memory_hits),
+        ("engine_cache_memory_misses", "Parts that were not in memory", s.cache.memory_misses),
+        ("engine_cache_memory_evictions", "Parts pushed out of memory", s.cache.memory_evictions),
+        ("engine_cache_disk_hits", "Parts and objects found on disk", s.cache.disk_hits),
+        ("engine_cache_disk_misses", "Parts and objects that were not", s.cache.disk_misses),
+        ("engine_cache_disk_evictions", "Files pushed off the disk", s.cache.disk_evictions),
+        ("engine_cache_disk_damaged", "Files of the cache that were damaged", s.cache.disk_damaged),
+        ("engine_cache_reads", "Reads of the store for the cache", s.cache.reads),
+        ("engine_cache_read_bytes", "Bytes that they read", s.cache.read_bytes),
     ]
 }
 
@@ -408,6 +417,8 @@ fn gauges(s: &Stats) -> Vec<(&'static str, &'static str, u64)> {
         ("engine_memtable_bytes", "Bytes of records not in a segment yet", s.memtable_bytes),
         ("engine_segments", "Segments of all open indexes", s.segments),
         ("engine_records", "Live records of all open indexes", s.records),
+        ("engine_cache_memory_bytes", "Bytes of parts in memory", s.cache.memory_bytes),
+        ("engine_cache_disk_bytes", "Bytes of the cache's files", s.cache.disk_bytes),
     ]
 }
 
@@ -483,11 +494,16 @@ mod tests {
     /// Every field of the engine's counters is a metric; those of the store are exposed by verb.
     #[test]
     fn every_counter_of_the_engine_is_exposed() {
-        let fields = format!("{:?}", Stats::default());
-        let fields = fields.split(['{', ',']).filter_map(|part| part.trim().split_once(": "));
+        let text = format!("{:#?}", Stats::default());
+        let numbers = text.lines().filter_map(|line| line.strip_suffix(" 0,")?.strip_suffix(':'));
+        // What stands in a field of its own is indented once more.
+        let fields = numbers.map(|line| match line.strip_prefix("        ") {
+            Some(of_the_cache) => format!("cache_{of_the_cache}"),
+            None => line.trim().to_owned(),
+        });
         let names = engine_names();
         let mut count = 0;
-        for (field, _) in fields.filter(|(field, _)| !field.starts_with("store_")) {
+        for field in fields.filter(|field| !field.starts_with("store_")) {
             let name = format!("engine_{}", field.replace("micros", "microseconds"));
             assert!(names.contains(&name) || names.contains(&format!("{name}_total")), "{name}");
             count += 1;

@@ -97,31 +97,31 @@ pub(crate) struct ObjectRequest {
     pub(crate) blank: Segment,
 }
 
-/// What a cache did since it was made, and what it holds.
+/// What the cache of parts of segments did, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CacheStats {
+pub struct CacheStats {
     /// Parts found in memory.
-    pub(crate) memory_hits: u64,
+    pub memory_hits: u64,
     /// Parts and whole objects that were not, and had to be loaded or waited for.
-    pub(crate) memory_misses: u64,
-    /// Bytes of parts in memory.
-    pub(crate) memory_bytes: u64,
+    pub memory_misses: u64,
+    /// Gauge: bytes of parts in memory.
+    pub memory_bytes: u64,
     /// Parts pushed out of memory.
-    pub(crate) memory_evictions: u64,
+    pub memory_evictions: u64,
     /// Parts and whole objects found on disk.
-    pub(crate) disk_hits: u64,
+    pub disk_hits: u64,
     /// Those looked for on disk in vain.
-    pub(crate) disk_misses: u64,
-    /// Bytes of files on disk.
-    pub(crate) disk_bytes: u64,
+    pub disk_misses: u64,
+    /// Gauge: bytes of files on disk.
+    pub disk_bytes: u64,
     /// Files pushed off the disk.
-    pub(crate) disk_evictions: u64,
+    pub disk_evictions: u64,
     /// Files of the disk tier that were damaged.
-    pub(crate) disk_damaged: u64,
+    pub disk_damaged: u64,
     /// Reads of the store.
-    pub(crate) reads: u64,
+    pub reads: u64,
     /// Bytes that they read, gaps included.
-    pub(crate) read_bytes: u64,
+    pub read_bytes: u64,
 }
 
 /// Counted as it happens.
