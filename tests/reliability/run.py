@@ -481,7 +481,7 @@ def report(run, options, seconds, results) -> str:
     counted = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(run.counts.items()))
     broken = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(faults.items()))
     checked = "\n".join(f"| {name} | {problem or 'held'} |" for name, problem in results)
-    return (HERE / "report.md").read_text().format(
+    return (HERE / "report.txt").read_text().format(
         minutes=f"{seconds / 60:g}",
         command=f"cargo xtask soak reliability --minutes {seconds / 60:g} --seed {run.seed}{' --peers' if options.peers else ''}",
         forwarding="forward requests to each other" if options.peers else "serve each request themselves",
