@@ -313,9 +313,13 @@ impl Check<'_> {
     /// Objects at the top of the store that are not ours.
     async fn foreign(&self) -> Result<(), Error> {
         let top = self.store.list_level("").await?;
-        let objects = top.objects.into_iter().map(|object| object.path);
-        let known = |path: &String| paths::is_known_top(path);
-        for path in objects.chain(top.prefixes).filter(|path| !known(path)) {
+        let mut foreign: Vec<String> = top.objects.into_iter().map(|object| object.path).collect();
+        for path in top.prefixes.into_iter().filter(|path| !paths::is_known_top(path)) {
+            // A local folder shows folders without objects, too.
+            let is_empty = self.store.list_after(&path, None).await?.is_empty();
+            foreign.extend((!is_empty).then_some(path));
+        }
+        for path in foreign.into_iter().filter(|path| !paths::is_known_top(path)) {
             self.found(FindingKind::Foreign, path, "not an object of this format");
         }
         Ok(())
