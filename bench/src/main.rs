@@ -7,6 +7,7 @@
 
 mod bodies;
 mod client;
+mod idle;
 mod ingest;
 mod machine;
 mod npy;
@@ -47,6 +48,8 @@ enum What {
     Query,
     /// A million puts to 100,000 keys, deletes mixed in, under a memory limit.
     Overwrite(overwrite::Options),
+    /// 100,000 idle indexes in 1,000 buckets: memory, start-up, first query.
+    Idle(idle::Options),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +80,7 @@ fn run(arguments: &Arguments) -> Outcome {
         Some(What::Ingest) => ingest_all(arguments, &mut report)?,
         Some(What::Query) => query_all(arguments, &mut report)?,
         Some(What::Overwrite(options)) => overwrite::measure(arguments, options, &mut report)?,
+        Some(What::Idle(options)) => idle::measure(arguments, options, &mut report)?,
     }
     report.write(&arguments.work)
 }
