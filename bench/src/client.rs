@@ -128,8 +128,8 @@ pub(crate) fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -
     );
     let question = if query.is_empty() { "" } else { "?" };
     let folder = if bucket.is_empty() { String::new() } else { format!("{bucket}/") };
-    let mut bytes = format!("{method} /{folder}{question}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n")
-        .into_bytes();
+    let mut bytes =
+        format!("{method} /{folder}{question}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n").into_bytes();
     for (name, value) in &headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");
