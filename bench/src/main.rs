@@ -15,6 +15,7 @@ mod overwrite;
 mod query;
 mod report;
 mod server;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum What {
     Overwrite(overwrite::Options),
     /// 100,000 idle indexes in 1,000 buckets: memory, start-up, first query.
     Idle(idle::Options),
+    /// Requests, sequential rounds and bytes per query, cold and warm, per store; no server.
+    Store(store::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +66,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Outcome {
-    if !arguments.server.is_file() {
+    let in_process = matches!(arguments.what, Some(What::Store(_)));
+    if !in_process && !arguments.server.is_file() {
         return Err(format!(
             "{} is not there; run it as `cargo xtask bench`",
             arguments.server.display()
@@ -81,6 +85,7 @@ fn run(arguments: &Arguments) -> Outcome {
         Some(What::Query) => query_all(arguments, &mut report)?,
         Some(What::Overwrite(options)) => overwrite::measure(arguments, options, &mut report)?,
         Some(What::Idle(options)) => idle::measure(arguments, options, &mut report)?,
+        Some(What::Store(options)) => store::measure(options, &arguments.work, &mut report)?,
     }
     report.write(&arguments.work)
 }
