@@ -66,9 +66,7 @@ impl Service {
         let body = self.peer_body(declared, incoming, exchange).await?;
         match call {
             PeerCall::Probe => Ok(self.readiness()),
-            PeerCall::Scan => {
-                Ok(Reply::bytes(self.context().engine.scan_share(body).await?))
-            }
+            PeerCall::Scan => Ok(Reply::bytes(self.context().engine.scan_share(body).await?)),
         }
     }
 
