@@ -40,7 +40,7 @@ impl Budget {
         let limit = options.memory_limit;
         Self {
             memtables: Memtables::new(limit / 16 * 3),
-            cache_bytes: limit / 16 * 3,
+            cache_bytes: options.cache_memory_bytes.unwrap_or(limit / 16 * 3),
             scans: Gate::new(limit / 32 * 3),
             merges: Gate::new(limit / 32 * 3),
             pace: Pace::new(&options.background),

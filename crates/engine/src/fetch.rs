@@ -32,10 +32,6 @@ use crate::index::view::SegmentView;
 use crate::paths;
 use crate::records::IndexId;
 
-/// A segment object up to this length is read whole as soon as any of it is missing: one round for
-/// everything a call will ever need of it, at the price of some milliseconds of transfer.
-const WHOLE_BYTES_MAX: u64 = 2 << 20;
-
 /// Where an index's objects lie, and what it takes to read them.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
@@ -218,7 +214,7 @@ impl Loaded {
         for (number, ids) in by_segment {
             let meta = &self.views[number].meta;
             let path: Arc<str> = paths::segment(self.origin.id, meta.name).into();
-            if meta.length <= WHOLE_BYTES_MAX {
+            if meta.length <= self.origin.context.options.whole_bytes_max {
                 missing.objects.push((self.object(number, path), ids));
                 continue;
             }

@@ -38,6 +38,11 @@ pub struct Options {
     pub memory_limit: usize,
     /// Where parts of segments are kept on a local disk; `None`: nowhere, or the store is local.
     pub cache: Option<DiskCache>,
+    /// Bytes of parts of segments in memory; `None`: the share of `memory_limit`.
+    pub cache_memory_bytes: Option<usize>,
+    /// A segment object up to this length is read whole as soon as any of it is missing: one round for
+    /// everything that calls will need of it.
+    pub whole_bytes_max: u64,
     /// How current reads are on a store with other writers.
     pub read_consistency: ReadConsistency,
     /// When segments are merged and rewritten.
@@ -81,6 +86,8 @@ impl Default for Options {
             sweep_grace: Duration::from_secs(3600),
             memory_limit: 1 << 30,
             cache: None,
+            cache_memory_bytes: None,
+            whole_bytes_max: 2 << 20,
             read_consistency: ReadConsistency::Strong,
             compaction: Compaction::default(),
             collect_grace: Duration::from_secs(3600),

@@ -12,7 +12,7 @@ use common::{
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 use vb_commit::Store;
-use vb_engine::{Engine, Error, GetRequest, IndexHandle, ListRequest, Query};
+use vb_engine::{Engine, Error, GetRequest, IndexHandle, ListRequest, Options, Query};
 use vb_search::{Attributes, Filter, Number, Scalar, Schema, Test, Value};
 
 /// Keys that meet again and again; some are prefixes of each other, one is empty.
@@ -170,9 +170,33 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// How parts of segments are read and kept.
+#[derive(Clone, Copy, Debug)]
+enum Cache {
+    /// Small segments are read whole, and stay in memory.
+    Roomy,
+    /// They are pushed out again and again.
+    Tiny,
+    /// They are read part by part, and pushed out again and again.
+    TinyByParts,
+}
+
+impl Cache {
+    fn options(self) -> Options {
+        match self {
+            Self::Roomy => quiet(),
+            Self::Tiny => Options { cache_memory_bytes: Some(3000), ..quiet() },
+            Self::TinyByParts => {
+                Options { cache_memory_bytes: Some(3000), whole_bytes_max: 0, ..quiet() }
+            }
+        }
+    }
+}
+
 /// The engine under test and what it should be.
 struct Run {
     store: Store,
+    options: Options,
     schema: Schema,
     engine: Engine,
     index: IndexHandle,
@@ -182,12 +206,12 @@ struct Run {
 }
 
 impl Run {
-    async fn start(store: Store) -> Self {
+    async fn start(store: Store, options: Options) -> Self {
         let schema = two_fields();
-        let engine = engine(&store, quiet()).await;
+        let engine = engine(&store, options.clone()).await;
         let index = index(&engine, "index", schema.clone()).await;
         let beside = JoinSet::new();
-        Self { store, schema, engine, index, model: Model::default(), beside }
+        Self { store, options, schema, engine, index, model: Model::default(), beside }
     }
 
     async fn step(&mut self, op: Op) {
@@ -261,7 +285,7 @@ impl Run {
         // What is under way now meets a closed engine.
         self.engine.shutdown().await;
         while self.beside.join_next().await.is_some() {}
-        self.engine = engine(&self.store, quiet()).await;
+        self.engine = engine(&self.store, self.options.clone()).await;
         self.index = self.engine.resolve(&bucket(), b"index").await.unwrap();
     }
 
@@ -280,10 +304,11 @@ proptest! {
     fn any_history_reads_as_the_model_says(
         ops in prop::collection::vec(op(), 1..60),
         alone in any::<bool>(),
+        cache in prop::sample::select(vec![Cache::Roomy, Cache::Tiny, Cache::TinyByParts]),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut run = Run::start(if alone { sole() } else { shared() }).await;
+            let mut run = Run::start(if alone { sole() } else { shared() }, cache.options()).await;
             for op in ops {
                 run.step(op).await;
             }

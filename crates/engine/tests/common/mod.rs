@@ -139,6 +139,7 @@ pub fn quiet() -> Options {
         memtable_bytes_max: 1 << 30,
         flush_age: Duration::from_secs(1 << 20),
         threads: Some(2),
+        memory_limit: 8 << 30,
         compaction: Compaction { automatic: false, ..Compaction::default() },
         ..Options::default()
     }
