@@ -20,8 +20,7 @@ pub(super) struct Entry {
     pub(super) ended: u64,
     /// Nothing until it is answered; a call on a node that crashed stays unanswered.
     pub(super) told: Option<Told>,
-    /// The request number from which on the store can know nothing of the call any more, and the
-    /// node's life that made it, if its outcome is unknown.
+    /// If its outcome is unknown: the requests below this number are all that can still be of it.
     pub(super) barrier: Option<u64>,
 }
 

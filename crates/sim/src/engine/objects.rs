@@ -244,12 +244,6 @@ impl Objects {
         state.damaged[node].iter().any(|damaged| path.contains(damaged.as_str()))
     }
 
-    /// Paths and lengths of all objects under a prefix.
-    pub(super) fn paths(&self, prefix: &str) -> Vec<String> {
-        let state = self.lock();
-        state.objects.keys().filter(|path| path.starts_with(prefix)).cloned().collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

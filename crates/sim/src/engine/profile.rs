@@ -25,12 +25,6 @@ pub(super) struct Faults {
     pub(super) flipped: u64,
 }
 
-impl Faults {
-    pub(super) fn damages(&self) -> bool {
-        self.torn + self.flipped > 0
-    }
-}
-
 /// A seed's world.
 #[derive(Debug, Clone)]
 pub(super) struct Profile {

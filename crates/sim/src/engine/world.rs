@@ -1,7 +1,7 @@
 //! One run: lets time pass, starts calls, breaks things, heals them, and asks for the verdict.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use vb_commit::{Process, Store};
@@ -21,6 +21,9 @@ use super::{Report, Variant, check};
 /// A call that takes longer than this in calm is lost.
 const CALL_MS_MAX: u64 = 600_000;
 
+/// Calls in one round of chaos, so that every seed takes about as long.
+const CALLS_MAX: usize = 200;
+
 /// How far one node's clock may run ahead of the world, and so of the others.
 const LOOK_AHEAD_MS: u64 = 50;
 
@@ -35,12 +38,12 @@ enum ClientState {
 
 /// What nodes tell the world: answered calls, and engines that have opened.
 #[derive(Debug, Default)]
-struct Letters {
+struct Mail {
     calls: Vec<(u64, Told)>,
     opened: Vec<(usize, u64, Result<Engine, Error>)>,
 }
 
-type Mail = Arc<Mutex<Letters>>;
+type MailBox = Arc<Mutex<Mail>>;
 
 /// The state of a run.
 pub(super) struct World {
@@ -53,7 +56,7 @@ pub(super) struct World {
     lives: Vec<u64>,
     /// When a crashed node starts again.
     restarts: Vec<u64>,
-    mail: Mail,
+    mail: MailBox,
     clients: Vec<ClientState>,
     history: History,
     crashes: u64,
@@ -77,7 +80,7 @@ impl World {
             nodes: (0..nodes).map(|_| None).collect(),
             lives: vec![0; nodes],
             restarts: vec![0; nodes],
-            mail: Mail::default(),
+            mail: MailBox::default(),
             clients: vec![ClientState::Idle(0); profile.clients],
             history: History::default(),
             crashes: 0,
@@ -155,7 +158,8 @@ impl World {
         let end = self.now + self.profile.chaos_ms;
         let mut crash_at = self.later(self.profile.crash_ms);
         let mut stall_at = self.later(self.profile.stall_ms);
-        while self.now < end {
+        let most = self.history.entries.len() + CALLS_MAX;
+        while self.now < end && self.history.entries.len() < most {
             self.clients_act()?;
             if self.now >= crash_at {
                 let number = self.draw.index(self.profile.nodes);
@@ -595,7 +599,7 @@ impl World {
     }
 }
 
-fn post(mail: &Mail) -> std::sync::MutexGuard<'_, Letters> {
+fn post(mail: &MailBox) -> MutexGuard<'_, Mail> {
     mail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
