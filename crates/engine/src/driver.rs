@@ -102,10 +102,10 @@ fn all_facts(inner: &Inner) -> Vec<(IndexId, Arc<OpenIndex>, IndexFacts)> {
     };
     let mut all: Vec<_> = inner.indexes.all().into_iter().map(facts).collect();
     all.sort_unstable_by_key(|(id, _, facts)| (std::cmp::Reverse(facts.active_bytes), *id));
-    if inner.context.budget.memtables.are_crowded() {
-        if let Some((_, _, largest)) = all.iter_mut().find(|(_, _, facts)| !facts.flush_rests) {
-            largest.crowded = true;
-        }
+    let crowded = inner.context.budget.memtables.are_crowded();
+    let mut by_size = all.iter_mut().filter(|_| crowded);
+    if let Some((_, _, largest)) = by_size.find(|(_, _, facts)| !facts.flush_rests) {
+        largest.crowded = true;
     }
     all
 }

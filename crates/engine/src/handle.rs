@@ -173,7 +173,7 @@ impl IndexHandle {
     /// # Errors
     /// As [`IndexHandle::get`].
     pub async fn warm(&self) -> Result<(), Error> {
-        self.read(Warming::new, |job, index| job.start(index.published().view())).await
+        self.read(Warming::new, |job, index| job.start(&index.published().view())).await
     }
 
     /// Makes the index current and runs a job on it. While the writer is asked, the job reads what it

@@ -75,7 +75,11 @@ pub(crate) fn index_id(prefix: &str) -> Option<IndexId> {
 /// Reads the random name of an index, segment or bitmap: 32 lower-case hex digits.
 pub(crate) fn object_name(part: &str) -> Option<u128> {
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if part.len() == 32 && part.bytes().all(hex) { u128::from_str_radix(part, 16).ok() } else { None }
+    if part.len() == 32 && part.bytes().all(hex) {
+        u128::from_str_radix(part, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// A name as one path part: ASCII letters, digits, `-` and `_` stand for themselves, every other

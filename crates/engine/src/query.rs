@@ -407,7 +407,7 @@ impl Warming {
     }
 
     /// Takes the snapshot to warm.
-    pub(crate) fn start(mut self, view: Arc<View>) -> Self {
+    pub(crate) fn start(mut self, view: &View) -> Self {
         self.loaded.move_to(Arc::clone(&view.segments));
         self
     }

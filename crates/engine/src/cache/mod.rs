@@ -163,7 +163,7 @@ impl Cache {
         let memory = Arc::new(Memory::new(options.memory_bytes, Arc::clone(&counters)));
         // The folder of a sole writer is as near as a cache would be.
         let disk = options.disk.filter(|_| !store.sole_writer());
-        let disk = disk.map(|disk| Disk::open(disk, Arc::clone(&counters)));
+        let disk = disk.map(|disk| Disk::open(&disk, Arc::clone(&counters)));
         let loader = Loader::new(
             store,
             pool,

@@ -78,7 +78,7 @@ pub(crate) struct OpenIndex {
 }
 
 /// What the driver and the metrics need to know, as of the writer's last step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Status {
     /// Bytes in memtables; writers wait for it to fall.
     unflushed: Gauge,
@@ -92,23 +92,6 @@ pub(crate) struct Status {
     /// Last use and last write, milliseconds of the context's uptime.
     used_ms: AtomicU64,
     written_ms: AtomicU64,
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        Self {
-            unflushed: Gauge::default(),
-            active_bytes: AtomicUsize::default(),
-            slots: AtomicUsize::default(),
-            segments: AtomicUsize::default(),
-            since: Mutex::default(),
-            flushing: AtomicBool::default(),
-            flush_tries: Tries::default(),
-            merge_tries: Tries::default(),
-            used_ms: AtomicU64::default(),
-            written_ms: AtomicU64::default(),
-        }
-    }
 }
 
 impl Status {

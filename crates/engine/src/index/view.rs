@@ -8,8 +8,8 @@
 //! lock sees maps and view of the same moment.
 
 use std::cmp::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{self, AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;

@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: &ArgMatches) -> Result<u8, Failure> {
         if arguments.get_flag("verify") {
             let wrong = verify(&place, &id, Some(taken.number)).await?;
             damaged |= !wrong.is_empty();
-            wrong.iter().for_each(|wrong| drop(writeln!(human, "DAMAGE   {wrong}")));
+            human.extend(wrong.iter().map(|wrong| format!("DAMAGE   {wrong}\n")));
             entry["damage"] = wrong.into();
         }
         json.push(entry);
@@ -147,7 +147,7 @@ async fn list(arguments: &ArgMatches, config: &Config, place: &Store) -> Result<
         if arguments.get_flag("verify") {
             let wrong = verify(place, &info.bucket, Some(info.number)).await?;
             damaged |= !wrong.is_empty();
-            wrong.iter().for_each(|wrong| drop(writeln!(human, "DAMAGE   {wrong}")));
+            human.extend(wrong.iter().map(|wrong| format!("DAMAGE   {wrong}\n")));
             entry["damage"] = wrong.into();
         }
         json.push(entry);

@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: &ArgMatches) -> Result<u8, Failure> {
         if arguments.get_flag("verify") {
             let wrong = super::backup::verify(&place, &id, number).await?;
             if !wrong.is_empty() {
-                wrong.iter().for_each(|wrong| drop(writeln!(human, "DAMAGE   {wrong}")));
+                human.extend(wrong.iter().map(|wrong| format!("DAMAGE   {wrong}\n")));
                 print(arguments, &json!({ "restored": json, "damage": wrong }), &human);
                 return Ok(EXIT_DAMAGE);
             }

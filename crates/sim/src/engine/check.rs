@@ -22,7 +22,7 @@ pub(super) fn check(history: &History) -> Result<(), String> {
     for (creation, entries) in by_index(history) {
         check_batches(&entries, &puts).map_err(|wrong| format!("index {creation}: {wrong}"))?;
         for (key, operations) in by_key(&entries, &puts)? {
-            register::check(operations)
+            register::check(&operations)
                 .map_err(|wrong| format!("index {creation}, key {key}: {wrong}"))?;
         }
     }

@@ -95,7 +95,7 @@ impl History {
             entry.node == node
                 && entry.barrier.is_some_and(|barrier| lowest.is_none_or(|low| low >= barrier))
         };
-        if self.entries.iter().any(|entry| settled(entry)) {
+        if self.entries.iter().any(settled) {
             let tick = self.tick();
             for entry in self.entries.iter_mut().filter(|entry| settled(entry)) {
                 (entry.barrier, entry.ended) = (None, tick);

@@ -67,7 +67,7 @@ struct Tier {
 
 impl Disk {
     /// Takes over the folder, and looks through it in the background.
-    pub(super) fn open(options: DiskOptions, counters: Arc<Counters>) -> Self {
+    pub(super) fn open(options: &DiskOptions, counters: Arc<Counters>) -> Self {
         let tier = Arc::new(Tier {
             root: options.dir.join(format!("{:032x}", options.store_id)),
             runtime: Handle::current(),

@@ -180,7 +180,7 @@ impl Backup {
 
     /// # Errors
     /// [`Error::Corrupt`] about `path`.
-    pub(super) fn decode(path: &str, bytes: Bytes) -> Result<Self, Error> {
+    pub(super) fn decode(path: &str, bytes: &Bytes) -> Result<Self, Error> {
         let read = |reader: &mut Reader| {
             Ok(Self {
                 store: reader.u128()?,
@@ -235,7 +235,7 @@ impl Journal {
 
     /// # Errors
     /// [`Error::Corrupt`] about `path`.
-    pub(super) fn decode(path: &str, bytes: Bytes) -> Result<Self, Error> {
+    pub(super) fn decode(path: &str, bytes: &Bytes) -> Result<Self, Error> {
         unseal(RESTORE, path, bytes, |reader| {
             Ok(Self {
                 place: reader.u128()?,
@@ -260,7 +260,7 @@ fn seal(magic: &[u8; 8], mut out: Vec<u8>) -> Bytes {
 fn unseal<T>(
     magic: &[u8; 8],
     path: &str,
-    bytes: Bytes,
+    bytes: &Bytes,
     read: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
 ) -> Result<T, Error> {
     let mut reader = Reader::new(bytes.clone());
@@ -316,7 +316,7 @@ mod tests {
     fn backups_and_journals_read_back_and_no_damage_passes() {
         let backup = sample();
         let bytes = backup.encode();
-        assert_eq!(Backup::decode("p", bytes.clone()).unwrap(), backup);
+        assert_eq!(Backup::decode("p", &bytes).unwrap(), backup);
         let journal = Journal {
             place: 1,
             bucket: BucketId::new("1", "b"),
@@ -324,15 +324,15 @@ mod tests {
             ids: vec![(IndexId(1), IndexId(2))],
         };
         let journal_bytes = journal.encode();
-        assert_eq!(Journal::decode("p", journal_bytes.clone()).unwrap(), journal);
+        assert_eq!(Journal::decode("p", &journal_bytes).unwrap(), journal);
         for at in 0..bytes.len() {
             let mut bad = bytes.to_vec();
             bad[at] ^= 1;
-            assert!(Backup::decode("p", bad.into()).is_err(), "flip at {at}");
-            assert!(Backup::decode("p", bytes.slice(..at)).is_err(), "cut at {at}");
+            assert!(Backup::decode("p", &bad.into()).is_err(), "flip at {at}");
+            assert!(Backup::decode("p", &bytes.slice(..at)).is_err(), "cut at {at}");
         }
         for at in 0..journal_bytes.len() {
-            assert!(Journal::decode("p", journal_bytes.slice(..at)).is_err(), "cut at {at}");
+            assert!(Journal::decode("p", &journal_bytes.slice(..at)).is_err(), "cut at {at}");
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(Name::Segment(3).store_path(id), paths::segment(id, 3));
         assert_eq!(Name::Bitmap(3).store_path(id), paths::bitmap(id, 3));
         let bucket = BucketId::new("1", "x");
-        assert_eq!(number(&bucket, &super::backup(&bucket, 12)), Some(12));
+        assert_eq!(number(&bucket, &backup(&bucket, 12)), Some(12));
         assert_eq!(read_label(&label(5)), Some(5));
         assert_eq!(read_label(b"{}"), None);
     }

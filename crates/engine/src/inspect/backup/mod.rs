@@ -157,7 +157,7 @@ async fn chosen(place: &Store, bucket: &BucketId, number: Option<u64>) -> Result
 
 async fn read(place: &Store, bucket: &BucketId, number: u64) -> Result<Backup, Error> {
     let path = layout::backup(bucket, number);
-    let backup = Backup::decode(&path, place.get(&path).await?)?;
+    let backup = Backup::decode(&path, &place.get(&path).await?)?;
     if backup.bucket != *bucket {
         return Err(corrupt(&path, 0, "a backup of another bucket"));
     }

@@ -111,7 +111,7 @@ pub(crate) async fn unfinished(store: &Store) -> Result<Vec<(String, Vec<IndexId
 
 async fn begun(store: &Store, path: &str) -> Result<Option<Journal>, Error> {
     match store.get(path).await {
-        Ok(bytes) => Journal::decode(path, bytes).map(Some),
+        Ok(bytes) => Journal::decode(path, &bytes).map(Some),
         Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -65,7 +65,7 @@ struct Configuration {
 const CONFIGURATIONS_MAX: usize = 20_000;
 
 /// Checks the operations of one key, which begins empty.
-pub(super) fn check(operations: Vec<Operation>) -> Result<(), String> {
+pub(super) fn check(operations: &[Operation]) -> Result<(), String> {
     let mut ticks: Vec<(u64, bool, usize)> = Vec::new();
     for (place, operation) in operations.iter().enumerate() {
         ticks.push((operation.began, false, place));
@@ -80,7 +80,7 @@ pub(super) fn check(operations: Vec<Operation>) -> Result<(), String> {
     for (_, ends, place) in ticks {
         if !ends {
             under_way.insert(place);
-            configurations = closed(configurations, &under_way, &operations);
+            configurations = closed(configurations, &under_way, operations);
             if configurations.len() > CONFIGURATIONS_MAX {
                 return Ok(());
             }
@@ -187,7 +187,7 @@ mod tests {
         let operations = operations.iter().enumerate();
         let numbered =
             operations.map(|(id, (a, b, kind))| operation(id as u64, *a, *b, kind.clone()));
-        check(numbered.collect()).is_ok()
+        check(&numbered.collect::<Vec<_>>()).is_ok()
     }
 
     #[test]
