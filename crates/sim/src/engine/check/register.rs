@@ -95,7 +95,7 @@ pub(super) fn check(operations: &[Operation]) -> Result<(), String> {
         });
         configurations = stay.collect();
         if configurations.is_empty() {
-            return Err(complaint(&operations, place, &last));
+            return Err(complaint(operations, place, &last));
         }
     }
     Ok(())
