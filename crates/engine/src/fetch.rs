@@ -122,6 +122,7 @@ impl Loaded {
             self.keep(found);
             return Ok(Some(missing));
         }
+        self.take(&found);
         for (number, part) in found {
             add(&self.origin, &self.views, &mut self.segments, number, &part)?;
         }
@@ -141,6 +142,7 @@ impl Loaded {
             self.keep(found);
             return Ok(Err(missing));
         }
+        self.take(&found);
         let mut segments = self.segments.clone();
         for (number, part) in found {
             add(&self.origin, &self.views, &mut segments, number, &part)?;
@@ -176,6 +178,15 @@ impl Loaded {
         self.arrived.extend(parts.into_iter().map(|(name, part)| ((name, part.id()), part)));
     }
 
+    /// Lets go of parts that somebody else holds from now on.
+    fn take(&mut self, found: &[(usize, Part)]) {
+        if !self.arrived.is_empty() {
+            for (number, part) in found {
+                self.arrived.remove(&(self.views[*number].meta.name, part.id()));
+            }
+        }
+    }
+
     fn keep(&mut self, found: Vec<(usize, Part)>) {
         let named = found.into_iter().map(|(number, part)| (self.views[number].meta.name, part));
         let named: Vec<_> = named.collect();
@@ -193,9 +204,10 @@ impl Loaded {
             if self.segments[number].has(id) {
                 continue;
             }
+            // Left there: the same part may be wanted twice, and the cache may not have it.
             let arrived = match self.arrived.is_empty() {
                 true => None,
-                false => self.arrived.remove(&(name, id)),
+                false => self.arrived.get(&(name, id)).cloned(),
             };
             match arrived.or_else(|| self.origin.context.cache.peek(name, id)) {
                 Some(part) => found.push((number, part)),
