@@ -324,6 +324,23 @@ impl Log {
         Ok(self.take_events())
     }
 
+    /// As [`Self::catch_up`], but reads the log anew whatever is known of it.
+    ///
+    /// The proof of the tip does not look for newer manifests: a log without new slots can have one,
+    /// and objects that only older ones name are deleted some time later. This is for an owner who
+    /// finds such an object missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::catch_up`].
+    pub async fn read_anew(&mut self) -> Result<Vec<Event>, CommitError> {
+        self.settle().await;
+        self.machine.forget();
+        let step = self.machine.catch_up();
+        self.run(step).await?;
+        Ok(self.take_events())
+    }
+
     /// Folds: creates the next manifest.
     ///
     /// # Errors

@@ -161,7 +161,10 @@ impl IndexHandle {
             Spreading { origin, view, query, helpers: &helpers, spread: &*spread }.run().await
         };
         match run().await {
-            Err(error) if fetch::is_gone(&error) => run().await.map_err(fetch::lost),
+            Err(error) if fetch::is_gone(&error) => {
+                self.read_anew().await?;
+                run().await.map_err(fetch::lost)
+            }
             done => done,
         }
         .map(Some)
@@ -179,7 +182,8 @@ impl IndexHandle {
     /// Makes the index current and runs a job on it. While the writer is asked, the job reads what it
     /// will most likely need.
     ///
-    /// Objects can be gone because a newer manifest replaced them: then all is done once more.
+    /// Objects can be gone because a newer manifest replaced them: then all is done once more, on the
+    /// newest manifest.
     async fn read<J: Job>(
         &self,
         new: impl Fn(Origin, Arc<[SegmentView]>) -> J,
@@ -188,6 +192,7 @@ impl IndexHandle {
         let _first = self.context().budget.pace.foreground();
         match self.try_read(&new, &start).await {
             Err(error) if fetch::is_gone(&error) => {
+                self.read_anew().await?;
                 self.try_read(&new, &start).await.map_err(fetch::lost)
             }
             read => read,
@@ -213,6 +218,22 @@ impl IndexHandle {
                 }
             }
             return fetch::run(self.context(), start(job, &index)).await;
+        }
+        Err(Error::Conflict)
+    }
+
+    /// Goes over to the newest manifest. Where nobody else writes there is no newer one than the
+    /// one known.
+    async fn read_anew(&self) -> Result<(), Error> {
+        if self.context().store.sole_writer() {
+            return Ok(());
+        }
+        for _ in 0..REPEATS_MAX {
+            match self.open().await?.read_anew().await {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Failed(error)) => return Err(self.gone(error).await),
+                Err(WriteError::NotSent) => {}
+            }
         }
         Err(Error::Conflict)
     }

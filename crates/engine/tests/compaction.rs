@@ -326,3 +326,28 @@ async fn an_index_left_alone_comes_to_rest() {
     check_all(&index, &model).await;
     engine.shutdown().await;
 }
+
+/// Another process merges what a snapshot names and removes it, without a single new slot: the proof
+/// of the tip does not show it, the missing object does.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_whose_segments_are_gone_goes_over_to_the_newest_manifest() {
+    let objects = Arc::new(InMemory::new());
+    let store = || Store::from_object_store(objects.clone(), false);
+    // No memory for parts: every read of a segment asks the store.
+    let options = || Options {
+        collect_grace: Duration::ZERO,
+        cache_memory_bytes: Some(0),
+        threads: Some(0),
+        ..quiet()
+    };
+    let (writer, reader) = (engine(&store(), options()).await, engine(&store(), options()).await);
+    let index = index(&writer, "index", one_field(2)).await;
+    let mut model = Model::default();
+    some_segments(&index, &mut model).await;
+    let read = reader.resolve(&bucket(), b"index").await.unwrap();
+    check_all(&read, &model).await;
+    index.flush().await.unwrap();
+    index.compact().await.unwrap();
+    settled(&store(), &index, 1).await;
+    check_all(&read, &model).await;
+}

@@ -40,6 +40,8 @@ use crate::fetch::corrupt;
 use crate::paths;
 use crate::records::IndexId;
 
+/// Shortest time between two looks at garbage that has to stay for now, where others write, too.
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(30);
 /// Manifests read at the same time.
 const READS_MAX: usize = 8;
 
@@ -219,8 +221,11 @@ pub(crate) async fn run(context: &Context, id: IndexId, wanted: Wanted) -> Resul
     delete(context, id, &decision).await?;
     context.meters.objects_collected.add(decision.objects.len());
     if decision.again {
-        let after =
-            if facts.sole_writer { Duration::from_secs(1) } else { context.options.collect_grace };
+        let after = match facts.sole_writer {
+            true => Duration::from_secs(1),
+            // What stays may stay for long, and looking for it is not free.
+            false => context.options.collect_grace.max(LOOK_AGAIN_MIN),
+        };
         context.garbage.note(id, Wanted::All, after);
     }
     Ok(())

@@ -285,6 +285,11 @@ impl OpenIndex {
         answered
     }
 
+    /// Looks for a newer manifest, because objects that this one names are gone.
+    pub(crate) async fn read_anew(&self) -> Result<(), WriteError> {
+        self.answer(self.mailbox.ask(|reply| Request::ReadAnew { reply }).await)
+    }
+
     fn is_fresh_enough(&self, now: Instant) -> bool {
         match self.origin.context.options.read_consistency {
             ReadConsistency::Strong => false,

@@ -45,6 +45,8 @@ pub(crate) enum Request {
     /// Makes everything visible that was committed before now, by any process; or all slots up to
     /// one, if that is known to be enough.
     CatchUp { up_to: Option<u64>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Reads the log anew: objects of the snapshot are gone, so a newer manifest must be there.
+    ReadAnew { reply: oneshot::Sender<Result<(), Error>> },
     /// Sets the memtable aside, or returns the flush that is still to be done.
     Freeze { reply: oneshot::Sender<Result<Option<Arc<Flush>>, Error>> },
     /// Commits a flush whose objects are written.
@@ -201,7 +203,9 @@ impl Writer {
         let mut next = pending;
         while let Some(request) = next.or_else(|| inbox.receiver.try_recv().ok()) {
             match request {
-                Request::Write { reply, .. } | Request::CatchUp { reply, .. } => {
+                Request::Write { reply, .. }
+                | Request::CatchUp { reply, .. }
+                | Request::ReadAnew { reply } => {
                     answer_all(vec![reply], &Err(error.clone()));
                 }
                 // No manifest will name its objects.
@@ -241,6 +245,7 @@ impl Writer {
                 let waiting = gather_catch_ups(reply, inbox, pending);
                 self.catch_up(waiting).await
             }
+            Request::ReadAnew { reply } => self.read_anew(reply).await,
             Request::Freeze { reply } => {
                 let frozen = match self.settle().await {
                     Ok(()) => Ok(self.freeze()),
@@ -284,6 +289,18 @@ impl Writer {
         step
     }
 
+    async fn read_anew(&mut self, reply: oneshot::Sender<Result<(), Error>>) -> Step {
+        let (answer, step) = match self.log.read_anew().await {
+            Ok(events) => self.show(events).await,
+            Err(error) => {
+                let step = fatal(&error);
+                (Err(commit_error(error)), step)
+            }
+        };
+        answer_all(vec![reply], &answer);
+        step
+    }
+
     /// Applies the log's events and makes them visible. The first result is the callers', the second
     /// tells whether the task goes on.
     pub(super) async fn show(&mut self, events: Vec<Event>) -> (Result<(), Error>, Step) {
@@ -299,7 +316,7 @@ impl Writer {
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         let settled = match self.try_settle().await {
             Err(error) if fetch::is_gone(&error) && !self.origin.context.store.sole_writer() => {
-                let events = self.log.catch_up().await.map_err(commit_error)?;
+                let events = self.log.read_anew().await.map_err(commit_error)?;
                 self.apply(events).await?;
                 self.try_settle().await
             }
