@@ -2,7 +2,7 @@
 //!
 //! Nothing is read for a segment here, and nothing of its object: a view of it is what the manifest
 //! says. Deletion bitmaps that are objects of their own, and the key indexes that show which
-//! documents the slots replace, are read when the tables settle ([`super::settle`]).
+//! documents the slots replace, are read when the tables settle ([`super::tables`]).
 
 use std::sync::Arc;
 

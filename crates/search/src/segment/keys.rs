@@ -20,7 +20,7 @@ pub struct KeysBuilder {
 }
 
 impl KeysBuilder {
-    /// Adds the key of the next document, whose [`crate::key_hash`] is `hash`, and returns that
+    /// Adds the key of the next document, whose [`crate::key_hash()`] is `hash`, and returns that
     /// document: 0, 1, 2 and so on.
     ///
     /// # Panics
