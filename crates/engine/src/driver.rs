@@ -21,6 +21,7 @@ use crate::index::OpenIndex;
 use crate::index::merge::docs_max;
 use crate::plan::{IndexFacts, Limits, plan};
 use crate::records::{BucketId, IndexId};
+use crate::registry::Opened;
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_millis(500);
@@ -100,7 +101,8 @@ fn all_facts(inner: &Inner) -> Vec<(IndexId, Arc<OpenIndex>, IndexFacts)> {
         let facts = index.facts();
         (id, index, facts)
     };
-    let mut all: Vec<_> = inner.indexes.all().into_iter().map(facts).collect();
+    let open = inner.indexes.all().into_iter().filter(|(_, index)| !index.is_ending());
+    let mut all: Vec<_> = open.map(facts).collect();
     all.sort_unstable_by_key(|(id, _, facts)| (std::cmp::Reverse(facts.active_bytes), *id));
     let crowded = inner.context.budget.memtables.are_crowded();
     let mut by_size = all.iter_mut().filter(|_| crowded);
@@ -112,6 +114,7 @@ fn all_facts(inner: &Inner) -> Vec<(IndexId, Arc<OpenIndex>, IndexFacts)> {
 
 fn start_index_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut BTreeSet<Subject>) {
     let limits = limits(inner);
+    forget_ended(inner, jobs, busy);
     let mut merges = Vec::new();
     for (id, index, facts) in all_facts(inner) {
         let steps = plan(&facts, &limits);
@@ -135,6 +138,23 @@ fn start_index_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut 
         });
     }
     start_merges(inner, merges, jobs, busy);
+}
+
+/// An index whose task ended by itself (dropped elsewhere, broken) has no more work to do, and must
+/// not be kept in memory until somebody happens to ask for it.
+fn forget_ended(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut BTreeSet<Subject>) {
+    for (id, index) in inner.indexes.all() {
+        let subject = Subject::Index(id);
+        if !index.is_ending() || !busy.insert(subject.clone()) {
+            continue;
+        }
+        let inner = Arc::clone(inner);
+        jobs.spawn(async move {
+            index.ended().await;
+            inner.indexes.forget(&id, &index);
+            subject
+        });
+    }
 }
 
 fn start_merges(

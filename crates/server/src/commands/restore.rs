@@ -75,6 +75,10 @@ async fn all(place: &Store) -> Result<Vec<BucketId>, Failure> {
     let infos = backup::list(place, None).await;
     let infos = infos.map_err(|error| failed("the backups cannot be listed", &error))?;
     let buckets: BTreeSet<BucketId> = infos.into_iter().map(|info| info.bucket).collect();
+    if buckets.is_empty() {
+        let place = "there are no backups in the place that --from names";
+        return Err(Failure::Engine(place.to_owned()));
+    }
     Ok(buckets.into_iter().collect())
 }
 
