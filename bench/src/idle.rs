@@ -172,7 +172,7 @@ fn first_queries(server: &Server, options: &Options, report: &mut Report, group:
 /// Requests to the store so far.
 fn requests(server: &Server) -> Outcome<f64> {
     ["create", "put", "get", "list", "delete"].iter().try_fold(0.0, |sum, verb| {
-        let name = format!("vectorbucket_store_requests_total{{verb=\"{verb}\"}}");
+        let name = format!("store_requests_total{{verb=\"{verb}\"}}");
         Ok(sum + server.metric(&name)?)
     })
 }
