@@ -140,7 +140,7 @@ impl World {
                 Ok(_) => Outcome::Done,
                 Err(error) => Outcome::Failed(error),
             };
-            post(&mail).calls.push((0, Told { creation: None, outcome: told }));
+            post(&mail).calls.push((0, Told::new(None, told)));
             signal.raise();
         });
         self.touch(0);
