@@ -20,7 +20,7 @@ use crate::rules::{SlotMark, View};
 use crate::slot::Slot;
 
 /// How many bytes of slots are read before it is known whether they are needed.
-const GUESS_BYTES_MAX: u64 = 8 << 20;
+const GUESS_BYTES_MAX: u64 = 32 << 20;
 
 /// The listed slots at the end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
