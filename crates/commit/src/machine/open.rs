@@ -167,6 +167,7 @@ impl Machine {
         self.events.push(Event::Reopened { manifest, slots });
         match &self.task {
             Task::CatchUp => self.done_unless_ended(),
+            Task::Fold { .. } if self.is_unchecked_flush() => self.create_fold(),
             Task::Fold { .. } => self.done(Outcome::Superseded),
             Task::Commit => self.resume(),
             Task::Idle | Task::Create { .. } => unreachable!("the task reads the log"),
