@@ -69,12 +69,15 @@ pub(super) struct Told {
     /// Indexes that turned out to be gone while the call was at them. Others may have seen a write
     /// there before the end.
     pub(super) gone: Vec<u64>,
+    /// Where the index that it reached lies.
+    pub(super) prefix: Option<String>,
 }
 
 impl Told {
     pub(super) fn new(creation: Option<u64>, outcome: Outcome) -> Self {
         let is_gone = matches!(outcome, Outcome::Refused(Refusal::NoSuchIndex));
-        Self { gone: creation.filter(|_| is_gone).into_iter().collect(), creation, outcome }
+        let gone = creation.filter(|_| is_gone).into_iter().collect();
+        Self { gone, creation, outcome, prefix: None }
     }
 }
 
@@ -136,7 +139,8 @@ async fn attempt(engine: &Engine, id: u64, call: Call) -> Told {
         Err(wrong) => Told::new(None, Outcome::Wrong(wrong)),
         Ok(creation) => {
             let outcome = records(&handle, id, call).await.unwrap_or_else(failed);
-            Told::new(Some(creation), outcome)
+            let prefix = Some(format!("index/{}", handle.id()));
+            Told { prefix, ..Told::new(Some(creation), outcome) }
         }
     }
 }
