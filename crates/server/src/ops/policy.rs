@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use vb_api::oss::{Error, Fault};
 use vb_engine::BucketChange;
-use vb_policy::{Document, ErrorKind, PolicyError};
+use vb_policy::{Document, ErrorKind, Kind, PolicyError};
 
 use super::Context;
 use crate::authorize::Authorized;
@@ -22,7 +22,7 @@ impl Put {
     /// # Errors
     /// The four faults of policy documents, with the place in the message.
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Error> {
-        match Document::parse(body) {
+        match Document::parse(Kind::Bucket, body) {
             Ok(_) => Ok(Self(Bytes::copy_from_slice(body))),
             Err(refused) => Err(refusal(&refused)),
         }
