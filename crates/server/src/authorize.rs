@@ -113,7 +113,8 @@ fn allowed(principal: &Principal, owner: &AccountId) -> Result<(), Error> {
     match principal {
         Principal::Anonymous => Err(Fault::AnonymousForbidden.into()),
         Principal::Root { account, .. } if account.as_str() == owner.as_str() => Ok(()),
-        Principal::Root { .. } => Err(Fault::NotOwner.into()),
+        // Users and roles have no rights of their own.
+        _ => Err(Fault::NotOwner.into()),
     }
 }
 
