@@ -60,8 +60,8 @@ pub fn explain<'p>(policies: &PolicySet<'p>, request: &Request<'_>) -> Explanati
     Explanation { decision: evaluate(policies, request), lines }
 }
 
-fn answers<'p>(
-    policy: &'p Policy,
+fn answers(
+    policy: &Policy,
     question: &Question<'_>,
     block: bool,
 ) -> impl Iterator<Item = (usize, Effect, Verdict)> {
