@@ -99,6 +99,11 @@ fn the_unknown_is_refused() {
         &statement(r#","Condition":{"Bool":{"acs:MFAPresent":"yes"}}"#),
         &statement(r#","Condition":{"DateEquals":{"acs:CurrentTime":"yesterday"}}"#),
         &statement(r#","Condition":{"IpAddress":{"acs:SourceIp":"10.0.0.0/40"}}"#),
+        &statement(r#","Condition":{"IpAddress":{"acs:UserAgent":"10.0.0.0/8"}}"#),
+        &statement(r#","Condition":{"DateEquals":{"acs:SourceIp":"2019-09-29T00:00:00Z"}}"#),
+        &statement(r#","Condition":{"StringEquals":{"acs:CurrentTime":"2019-09-29T00:00:00Z"}}"#),
+        &statement(r#","Condition":{"NumericEquals":{"acs:AccessId":"1"}}"#),
+        &statement(r#","Condition":{"Bool":{"acs:SourceVpc":"true"}}"#),
         &statement("").replace("Allow", "allow"),
         &statement("").replace("oss:PutVectors", "ecs:Start"),
         &statement("").replace("acs:ossvector", "acs:ecs"),
@@ -116,6 +121,20 @@ fn the_unknown_is_refused() {
 }
 
 #[test]
+fn kinds_differ_in_elements_and_limits() {
+    let own = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#;
+    for kind in [Kind::Identity, Kind::Session] {
+        assert!(Document::parse(kind, own.as_bytes()).is_ok());
+        assert!(Document::parse(kind, statement("").as_bytes()).is_err());
+        let padded = own.to_owned() + &" ".repeat(kind.bytes_max() + 1 - own.len());
+        let refused = Document::parse(kind, padded.as_bytes()).expect_err("one byte too many");
+        assert_eq!(refused.kind, ErrorKind::TooLarge);
+        assert!(Document::parse(kind, &padded.as_bytes()[..kind.bytes_max()]).is_ok());
+    }
+    assert!(Document::parse(Kind::Bucket, own.as_bytes()).is_err());
+}
+
+#[test]
 fn deep_nesting_is_refused() {
     let deep = format!(r#"{{"Version":{}1{}"#, "[".repeat(5000), "]".repeat(5000));
     assert!(Document::parse(Kind::Bucket, deep.as_bytes()).is_err());
@@ -125,6 +144,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         crate::fuzz::policy(&bytes);
+        crate::fuzz::decide(&bytes);
         crate::fuzz::glob(&bytes);
     }
 
@@ -134,7 +154,9 @@ proptest! {
         let at = at % text.len();
         text[at] = byte;
         crate::fuzz::policy(&text);
+        crate::fuzz::decide(&text);
         text.splice(at..at, extra.bytes());
         crate::fuzz::policy(&text);
+        crate::fuzz::decide(&text);
     }
 }
