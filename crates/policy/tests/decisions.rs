@@ -11,6 +11,7 @@
 //! caller       "root:A" | "alice" | "reader/session" | "anonymous"
 //! resource     "*" | "bucket" | "bucket/index"
 //! ```
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::path::Path;

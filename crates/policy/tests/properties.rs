@@ -26,7 +26,7 @@ struct Draft {
 
 impl Draft {
     fn text(&self, kind: Kind) -> String {
-        let list = |items: &[&str]| serde_json::to_string(items).unwrap();
+        let list = |items: &[&str]| serde_json::to_string(items).expect("strings are JSON");
         let mut text = format!(
             r#"{{"Effect":"{}","{}":{},"Resource":{}"#,
             self.effect,
@@ -35,7 +35,8 @@ impl Draft {
             list(&self.resources)
         );
         if kind == Kind::Bucket {
-            write!(text, r#","Principal":{}"#, list(&self.principals)).unwrap();
+            write!(text, r#","Principal":{}"#, list(&self.principals))
+                .expect("writing to a String cannot fail");
         }
         let conditions = self.conditions.iter();
         let conditions =
@@ -140,7 +141,7 @@ fn context() -> impl Strategy<Value = Context<'static>> {
     let key = select(vec![None, Some("k1"), Some("k3")]);
     (address, agent, key, any::<bool>(), select(vec![0i64, 50, 100, 200])).prop_map(
         |(address, user_agent, access_key_id, secure_transport, time)| Context {
-            source_ip: address.map(|text| text.parse().unwrap()),
+            source_ip: address.map(|text| text.parse().expect("an address")),
             secure_transport,
             time,
             user_agent,
