@@ -14,9 +14,11 @@ mod account;
 mod candidate;
 mod codec;
 mod command;
+mod compiled;
 mod credential;
 mod error;
 pub mod fuzz;
+mod keys;
 mod load;
 mod name;
 mod outside;
@@ -25,17 +27,20 @@ mod principal;
 mod record;
 mod ring;
 mod seal;
+mod shared;
 mod snapshot;
 mod state;
 mod store;
 mod sts;
 mod token;
+mod validate;
 
 pub use account::AccountId;
 pub use candidate::{AuthenticateError, Candidate, SecretError};
 pub use command::{Action, Command, Holder, KeyUse, Limits, Resealed, Sessions};
 pub use credential::{AccessKey, KeyId, Networks, Secret};
 pub use error::Error;
+pub use keys::Rekeyed;
 pub use load::{LoadError, Roots};
 pub use name::{Name, Uid};
 pub use outside::{Clock, Random, SystemClock, SystemRandom};
@@ -44,7 +49,7 @@ pub use record::{Account, Grants, Group, Key, ManagedPolicy, Quotas, Role, Seale
 pub use ring::KeyRing;
 pub use snapshot::Snapshot;
 pub use state::Rejection;
-pub use store::{IdentityStore, Options, Rekeyed};
+pub use store::{IdentityStore, Options};
 pub use sts::{
     AssumeRole, AssumeRoleError, CHAINED_SESSION_S_MAX, SESSION_S_DEFAULT, SESSION_S_MAX,
     SESSION_S_MIN, Session,

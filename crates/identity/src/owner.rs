@@ -21,8 +21,10 @@ use vb_commit::{
 use crate::Error;
 use crate::codec::Format;
 use crate::command::{Action, Command, Entry, KeyUse};
+use crate::outside::number;
+use crate::shared::Shared;
 use crate::state::{Outcome, State};
-use crate::store::{Options, PREFIX, Shared};
+use crate::store::{Options, PREFIX};
 
 /// So many slots are folded into a manifest.
 const FOLD_SLOTS: u64 = 32;
@@ -57,19 +59,38 @@ type Reply = oneshot::Sender<Result<(), Error>>;
 
 /// The task's state.
 pub(crate) struct Owner {
-    pub(crate) store: Store,
-    pub(crate) writer: WriterId,
-    pub(crate) options: Options,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) log: Option<Log>,
-    pub(crate) state: Arc<State>,
+    store: Store,
+    writer: WriterId,
+    options: Options,
+    shared: Arc<Shared>,
+    log: Option<Log>,
+    state: Arc<State>,
     /// Who waits for the next proof that a miss may cause.
-    pub(crate) misses: Vec<Reply>,
+    misses: Vec<Reply>,
     /// When the last proof was begun.
-    pub(crate) proof_begun: Instant,
+    proof_begun: Instant,
 }
 
 impl Owner {
+    pub(crate) fn new(
+        store: &Store,
+        options: Options,
+        shared: Arc<Shared>,
+        state: Arc<State>,
+    ) -> Self {
+        Self {
+            store: store.clone(),
+            writer: WriterId(number(&*options.random)),
+            options,
+            shared,
+            log: None,
+            state,
+            misses: Vec::new(),
+            proof_begun: Instant::now(),
+        }
+    }
+
+    /// Serves the inbox until the store is closed.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut ticks = tokio::time::interval(self.options.age_max);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -78,13 +99,16 @@ impl Owner {
             let miss_due = self.proof_begun + self.options.miss_pause;
             tokio::select! {
                 request = inbox.recv() => match request {
-                    Some(Request::Close { reply }) => {
-                        self.store_uses(Duration::ZERO).await;
-                        // Whoever closed may have gone.
-                        let _ = reply.send(());
-                        return;
+                    Some(request) => {
+                        if let Some(closer) = self.serve(request, &mut inbox).await {
+                            self.store_uses(Duration::ZERO).await;
+                            // Nobody is told before the store, and a folder's lock, is let go.
+                            drop((self, inbox));
+                            // Whoever closed may have gone.
+                            let _ = closer.send(());
+                            return;
+                        }
                     }
-                    Some(request) => self.serve(request, &mut inbox).await,
                     None => return,
                 },
                 () = tokio::time::sleep_until(miss_due), if !self.misses.is_empty() => {
@@ -105,8 +129,13 @@ impl Owner {
         }
     }
 
-    /// Serves a request, and with it those commands and proofs that wait behind it.
-    async fn serve(&mut self, first: Request, inbox: &mut mpsc::Receiver<Request>) {
+    /// Serves a request, and with it those commands and proofs that wait behind it; returns who
+    /// asked to close.
+    async fn serve(
+        &mut self,
+        first: Request,
+        inbox: &mut mpsc::Receiver<Request>,
+    ) -> Option<oneshot::Sender<()>> {
         let (mut commands, mut refreshes, mut closing) = (Vec::new(), Vec::new(), None);
         let mut next = Some(first);
         while let Some(request) = next {
@@ -126,12 +155,7 @@ impl Owner {
                 Err(error) => answer_all(commands, &error),
             }
         }
-        if let Some(reply) = closing {
-            inbox.close();
-            self.store_uses(Duration::ZERO).await;
-            // Whoever closed may have gone.
-            let _ = reply.send(());
-        }
+        closing
     }
 
     /// Proves the tip for everybody who waits, and publishes what is new.

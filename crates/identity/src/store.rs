@@ -5,29 +5,22 @@
 //! owns the log. A store that nobody uses sends no requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
-use vb_commit::{Store, WriterId};
-use vb_policy::{Document, Kind};
+use vb_commit::Store;
 
-use crate::command::{Action, Command, Entry, Limits, Resealed};
-use crate::credential::generate_key_id;
+use crate::command::{Action, Command, Entry, Limits};
 use crate::outside::number;
 use crate::owner::{Owner, Request};
-use crate::record::SealedSecret;
-use crate::seal::{self, Purpose};
-use crate::snapshot::{Lookup, secret_owner};
+use crate::shared::Shared;
+use crate::snapshot::Lookup;
 use crate::state::State;
-use crate::sts::{SESSION_S_DEFAULT, SESSION_S_MAX};
 use crate::token::Tokens;
+use crate::validate::validate;
 use crate::{
-    AccessKey, AccountId, AssumeRole, AssumeRoleError, AuthenticateError, Candidate, Clock, Error,
-    KeyId, KeyRing, Name, Random, Rejection, Roots, Secret, Session, Snapshot, SystemClock,
-    SystemRandom,
+    AssumeRole, AssumeRoleError, AuthenticateError, Candidate, Clock, Error, KeyRing, Random,
+    Rejection, Roots, Session, Snapshot, SystemClock, SystemRandom,
 };
 
 /// Where the log lies in the store.
@@ -40,12 +33,6 @@ const MISSES_MAX: usize = 64;
 const AGE_SLACK: Duration = Duration::from_millis(500);
 /// How long requests wait for a proof before they go on with what is known.
 const PROOF_WAIT_MAX: Duration = Duration::from_secs(1);
-/// After a failed proof, how long requests do not wait for another one.
-const FAILURE_REST: Duration = Duration::from_secs(5);
-/// Longest comment, bytes.
-const COMMENT_BYTES_MAX: usize = 256;
-/// Secrets per command that seals them anew.
-const RESEALS_MAX: usize = 500;
 
 /// How the store of identities behaves.
 #[derive(Clone, Debug)]
@@ -80,88 +67,9 @@ impl Default for Options {
 impl Options {
     /// A command with what its outcome depends on.
     pub(crate) fn entry(&self, command: Command) -> Entry {
-        let fresh = (number(&*self.random) & u128::from(u64::MAX)) as u64;
+        let fresh = number(&*self.random) as u64;
         Entry { at_ms: self.clock.unix_ms(), fresh, limits: self.limits, command }
     }
-}
-
-/// What the task and its callers share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    snapshot: ArcSwap<Snapshot>,
-    started: Instant,
-    /// Uptime at which the newest successful proof was begun.
-    proven_ms: AtomicU64,
-    /// Uptime of the last failed proof, plus one; 0: the last one succeeded.
-    failed_ms: AtomicU64,
-    /// Whether the snapshot was used since the last tick.
-    used: AtomicBool,
-}
-
-impl Shared {
-    pub(crate) fn uptime_ms(&self) -> u64 {
-        millis(self.started.elapsed())
-    }
-
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
-    }
-
-    pub(crate) fn take_used(&self) -> bool {
-        self.used.swap(false, Ordering::Relaxed)
-    }
-
-    /// Written only when it changes: every request comes by here.
-    fn note_used(&self) {
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn note_proof(&self, begun_ms: u64) {
-        self.proven_ms.store(begun_ms, Ordering::Relaxed);
-        if self.failed_ms.swap(0, Ordering::Relaxed) != 0 {
-            tracing::info!("the store of identities is reached again");
-        }
-        self.snapshot.load().stale.store(false, Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_failure(&self, error: &Error) {
-        if self.failed_ms.swap(self.uptime_ms() + 1, Ordering::Relaxed) == 0 {
-            tracing::warn!(%error, "the store of identities is not reached");
-        }
-    }
-
-    /// Whether the published snapshot is of this state.
-    pub(crate) fn shows(&self, state: &Arc<State>) -> bool {
-        Arc::ptr_eq(&self.snapshot.load().state, state)
-    }
-
-    pub(crate) fn publish(&self, state: &Arc<State>) {
-        let before = self.snapshot.load_full();
-        let snapshot = Snapshot::derive(Arc::clone(state), &before);
-        let (was, is) = (before.unavailable().count(), snapshot.unavailable().count());
-        if let Some((key, error)) = snapshot.unavailable().next().filter(|_| is > was) {
-            tracing::error!(keys = is, example = %key, %error, "secrets cannot be opened");
-        }
-        self.snapshot.store(Arc::new(snapshot));
-    }
-
-    fn age(&self) -> Duration {
-        let proven = self.proven_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.uptime_ms().saturating_sub(proven))
-    }
-
-    fn failed_lately(&self) -> bool {
-        match self.failed_ms.load(Ordering::Relaxed) {
-            0 => false,
-            failed => self.uptime_ms() + 1 < failed + millis(FAILURE_REST),
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The store of identities. Clones share it; its task ends with [`Self::close`] or the last clone.
@@ -169,21 +77,10 @@ fn millis(duration: Duration) -> u64 {
 pub struct IdentityStore {
     shared: Arc<Shared>,
     sender: mpsc::Sender<Request>,
-    options: Arc<Options>,
-    ring: Option<KeyRing>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) ring: Option<KeyRing>,
     misses: Arc<Semaphore>,
     sole_writer: bool,
-}
-
-/// What came of sealing secrets anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rekeyed {
-    /// Secrets that were sealed anew.
-    pub resealed: usize,
-    /// Secrets that were sealed with the newest key already.
-    pub current: usize,
-    /// Access keys whose secrets cannot be opened, and so were left alone.
-    pub unavailable: Vec<KeyId>,
 }
 
 impl IdentityStore {
@@ -205,23 +102,8 @@ impl IdentityStore {
         let tokens = Arc::new(Tokens::new(ring.clone()));
         let state = Arc::<State>::default();
         let empty = Snapshot::first(Arc::clone(&state), Arc::new(roots), tokens);
-        let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(empty),
-            started: Instant::now(),
-            proven_ms: AtomicU64::new(0),
-            failed_ms: AtomicU64::new(0),
-            used: AtomicBool::new(false),
-        });
-        let mut owner = Owner {
-            store: store.clone(),
-            writer: WriterId(number(&*options.random)),
-            options: options.clone(),
-            shared: Arc::clone(&shared),
-            log: None,
-            state,
-            misses: Vec::new(),
-            proof_begun: Instant::now(),
-        };
+        let shared = Arc::new(Shared::new(empty));
+        let mut owner = Owner::new(store, options.clone(), Arc::clone(&shared), state);
         owner.catch_up().await?;
         let (sender, inbox) = mpsc::channel(CAPACITY);
         tokio::spawn(owner.run(inbox));
@@ -253,7 +135,7 @@ impl IdentityStore {
                 self.refresh().await;
             }
             if self.shared.age() > self.options.stale_max {
-                self.shared.snapshot.load().stale.store(true, Ordering::Relaxed);
+                self.shared.give_up();
             }
         }
         self.shared.snapshot()
@@ -336,7 +218,7 @@ impl IdentityStore {
         done.map(|()| self.shared.snapshot())
     }
 
-    async fn send(&self, command: Command) -> Result<(), Error> {
+    pub(crate) async fn send(&self, command: Command) -> Result<(), Error> {
         self.ask(|reply| Request::Command { command, reply }).await
     }
 
@@ -347,88 +229,6 @@ impl IdentityStore {
         let (reply, answer) = oneshot::channel();
         self.sender.send(request(reply)).await.map_err(|_| Error::Closed)?;
         answer.await.unwrap_or(Err(Error::Closed))
-    }
-
-    /// Creates an access key of a user. This is the only time its secret is seen.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::execute`]; `NoKeyRing` without one.
-    pub async fn create_access_key(
-        &self,
-        account: &AccountId,
-        user: &Name,
-    ) -> Result<AccessKey, Error> {
-        let ring = self.ring.as_ref().ok_or(Error::NoKeyRing)?;
-        let snapshot = self.now().await?;
-        let record = snapshot.account(account).ok_or(Rejection::NoSuchAccount)?;
-        let uid = record.users.get(user).ok_or(Rejection::NoSuchUser)?.id;
-        let random = &*self.options.random;
-        let (key, secret) = (generate_key_id(random), Secret::generate(random));
-        let owner = secret_owner(account, uid, &key);
-        let sealed =
-            ring.newest().seal(Purpose::Secret, &owner, secret.expose().as_bytes(), random);
-        let sealed = SealedSecret(sealed.into());
-        let id = key.as_str().into();
-        let action = Action::AddKey { user: user.clone(), uid, key, secret: sealed };
-        self.send(Command { account: account.clone(), action }).await?;
-        Ok(AccessKey { id, secret, account: account.clone() })
-    }
-
-    /// Seals all secrets that are not sealed with the newest key of the ring anew.
-    ///
-    /// May be broken off and repeated. Afterwards older keys of the ring are needed for sessions
-    /// only, for as long as these last.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::execute`]; what was sealed anew until then stays so.
-    pub async fn rekey(&self) -> Result<Rekeyed, Error> {
-        let ring = self.ring.as_ref().ok_or(Error::NoKeyRing)?;
-        let snapshot = self.now().await?;
-        let mut rekeyed = Rekeyed::default();
-        for (account, record) in snapshot.accounts() {
-            let users = record
-                .users
-                .iter()
-                .flat_map(|(name, user)| user.keys.iter().map(move |key| (name, user.id, key)));
-            let mut resealed = Vec::new();
-            for (user, uid, key) in users {
-                let owner = secret_owner(account, uid, &key.id);
-                match self.resealed(ring, &owner, &key.secret) {
-                    Some(Some(new)) => resealed.push(Resealed {
-                        user: user.clone(),
-                        key: key.id.clone(),
-                        old: key.secret.clone(),
-                        new,
-                    }),
-                    Some(None) => rekeyed.current += 1,
-                    None => rekeyed.unavailable.push(key.id.clone()),
-                }
-            }
-            for secrets in resealed.chunks(RESEALS_MAX) {
-                let action = Action::Reseal { secrets: secrets.to_vec() };
-                self.send(Command { account: account.clone(), action }).await?;
-                rekeyed.resealed += secrets.len();
-            }
-        }
-        Ok(rekeyed)
-    }
-
-    /// A secret sealed with the newest key; `Some(None)` if it is already, `None` if it does not
-    /// open.
-    fn resealed(
-        &self,
-        ring: &KeyRing,
-        owner: &[u8],
-        sealed: &SealedSecret,
-    ) -> Option<Option<SealedSecret>> {
-        let secret = seal::open(ring.keys(), Purpose::Secret, owner, &sealed.0).ok()?;
-        if sealed.ring_key() == Some(ring.current()) {
-            return Some(None);
-        }
-        let new = ring.newest().seal(Purpose::Secret, owner, &secret, &*self.options.random);
-        Some(Some(SealedSecret(new.into())))
     }
 
     /// Issues temporary credentials; see [`Snapshot::assume_role`].
@@ -457,50 +257,5 @@ impl IdentityStore {
             // A task that died is closed, too.
             let _ = ended.await;
         }
-    }
-}
-
-/// What can be said of a command without looking at what is there.
-fn validate(action: &Action) -> Result<(), Error> {
-    let policy =
-        |kind, text: &str| Document::parse(kind, text.as_bytes()).map(drop).map_err(Error::Policy);
-    match action {
-        Action::CreateAccount { comment }
-        | Action::SetAccountComment { comment }
-        | Action::CreateUser { comment, .. }
-        | Action::SetUserComment { comment, .. }
-        | Action::CreateGroup { comment, .. }
-        | Action::SetGroupComment { comment, .. }
-        | Action::SetRoleComment { comment, .. }
-        | Action::SetPolicyComment { comment, .. } => check_comment(comment),
-        Action::CreateRole { comment, trust, session_s_max, .. } => {
-            check_comment(comment)?;
-            check_session_max(*session_s_max)?;
-            policy(Kind::Trust, trust)
-        }
-        Action::SetTrust { trust, .. } => policy(Kind::Trust, trust),
-        Action::SetSessionMax { session_s_max, .. } => check_session_max(*session_s_max),
-        Action::CreatePolicy { comment, text, .. } => {
-            check_comment(comment)?;
-            policy(Kind::Identity, text)
-        }
-        Action::SetPolicy { text, .. } | Action::PutInline { text, .. } => {
-            policy(Kind::Identity, text)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_comment(comment: &str) -> Result<(), Error> {
-    match comment.len() <= COMMENT_BYTES_MAX && !comment.contains(char::is_control) {
-        true => Ok(()),
-        false => Err(Error::Invalid("a comment has up to 256 bytes of printable text".into())),
-    }
-}
-
-fn check_session_max(session_s_max: u32) -> Result<(), Error> {
-    match (SESSION_S_DEFAULT..=SESSION_S_MAX).contains(&session_s_max) {
-        true => Ok(()),
-        false => Err(Error::Invalid("the longest session must be 3600 to 43200 seconds".into())),
     }
 }
