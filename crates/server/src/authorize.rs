@@ -11,6 +11,8 @@ use vb_api::oss::{AccountId, BucketName, Error, Fault, IndexName, Operation, Tar
 use vb_engine::BucketId;
 use vb_identity::Principal;
 
+use crate::audit::Verdict;
+
 /// A request whose caller may do it.
 #[derive(Debug)]
 pub(crate) struct Authorized<Op> {
@@ -64,6 +66,16 @@ pub(crate) fn coarse(
     allowed(&principal, &owner)?;
     let bucket = target.bucket.as_deref().map(BucketName::parse).transpose()?;
     Ok(Grant { principal, operation, owner, bucket })
+}
+
+/// What the audit is told of a decision.
+pub(crate) fn verdict<T>(decided: &Result<T, Error>) -> Verdict {
+    let reason = match decided {
+        Ok(_) => "owner",
+        Err(error) => error.code().as_str(),
+    };
+    // Ownership alone decides; there is no statement to name.
+    Verdict { allowed: decided.is_ok(), reason: reason.into(), statement: None }
 }
 
 impl Grant {

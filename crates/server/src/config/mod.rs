@@ -6,6 +6,7 @@
 //! three sources as text. Invariant: a [`Config`] that [`load()`] returned passed every check.
 
 mod load;
+mod logging;
 mod nodes;
 mod settings;
 mod value;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use vb_kernel::Level;
 
 pub use load::{Effective, Invalid, Source, Sources, load};
+pub use logging::{AuditConfig, AuditOutput, AuditRequests, LogSinks, LoggingConfig};
 pub(crate) use nodes::CLUSTER_KEY_CHARS_MIN;
 pub use nodes::{NodeConfig, ReadConsistency};
 pub(crate) use settings::{SETTINGS, Setting};
@@ -68,6 +70,10 @@ pub struct Config {
     pub threads: Option<u32>,
     /// Log settings.
     pub log: LogConfig,
+    /// Delivery of the access logs of buckets.
+    pub logging: LoggingConfig,
+    /// The audit stream.
+    pub audit: AuditConfig,
     /// Limits of connections and requests.
     pub limits: LimitConfig,
     /// Byte budgets of requests in flight.
@@ -195,6 +201,8 @@ impl Default for Config {
             kernels: None,
             threads: None,
             log: LogConfig { level: "info".to_owned(), format: LogFormat::Auto, access: true },
+            logging: LoggingConfig::default(),
+            audit: AuditConfig::default(),
             limits: LimitConfig::default(),
             admission: AdmissionConfig {
                 write_bytes_max: None,

@@ -25,6 +25,7 @@ use vb_api::oss::signature::BodyCheck;
 use vb_api::oss::{Error, Fault, Limits, Operation, Query};
 use vb_engine::{BucketId, Engine, IndexId};
 
+use crate::access_log::LogTargets;
 use crate::authorize::{Authorized, Grant, NamesIndex};
 use crate::body;
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     /// Limits of the wire, as configured.
     pub(crate) limits: Arc<Limits>,
+    /// Where access logs may go.
+    log_targets: LogTargets,
     /// Where large bodies are hashed, decoded and encoded.
     pool: Pool,
     region: Box<str>,
@@ -54,6 +57,7 @@ impl Context {
         Self {
             engine,
             limits: Arc::new(limits),
+            log_targets: LogTargets::new(&config.logging),
             pool,
             region: config.region.as_str().into(),
             intranet_endpoint: internal.unwrap_or(&main).as_str().into(),
@@ -63,6 +67,11 @@ impl Context {
 }
 
 impl Context {
+    /// The region in resource names.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
     /// The index whose vectors a request is about, by its body; `None` if that does not say, which
     /// the operation itself will tell the client.
     pub(crate) async fn index_of(&self, bucket: &BucketId, body: Bytes) -> Option<IndexId> {
