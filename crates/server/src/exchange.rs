@@ -4,7 +4,7 @@
 //! what was known by then. Headers and the query, where secrets are, are kept in [`Asked`] alone,
 //! which only the masking writer of access logs reads.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -177,6 +177,11 @@ impl Exchange {
         if self.account.is_none() {
             self.account = principal.account().map(|account| account.as_str().into());
         }
+    }
+
+    /// Where the client is.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client.ip()
     }
 
     /// What the bucket's record says of its access log.

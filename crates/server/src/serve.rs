@@ -14,15 +14,16 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version, header};
 use hyper::body::Incoming;
 use vb_api::oss::{Domains, Error, Fault, Limits, Operation, Query, Target};
-use vb_engine::Engine;
-use vb_identity::Roots;
+use vb_engine::{BucketRecord, Engine};
+use vb_identity::IdentityStore;
 
 use crate::access_log::AccessLog;
 use crate::admission::{ANSWER_BYTES, Admission, Budget, Permit};
 use crate::audit::Audit;
 use crate::authenticate::Authenticator;
-use crate::authorize::{self, Grant};
+use crate::authorize::Grant;
 use crate::body::{self, Declared, Pace};
+use crate::case::Heard;
 use crate::config::Config;
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
@@ -39,7 +40,10 @@ const BODYLESS_BYTES_MAX: u64 = 64 << 10;
 /// What every request needs; shared by all connections.
 pub(crate) struct Service {
     context: Context,
+    identities: IdentityStore,
     authenticator: Authenticator,
+    /// Unless an account says otherwise.
+    pub(crate) block_public_access: bool,
     admission: Admission,
     /// Of requests that come from other nodes.
     pub(crate) peer_admission: Admission,
@@ -57,7 +61,7 @@ pub(crate) struct Service {
 /// What a service is made over.
 pub(crate) struct Opened {
     pub(crate) engine: Engine,
-    pub(crate) roots: Roots,
+    pub(crate) identities: IdentityStore,
     pub(crate) nodes: Option<Arc<Nodes>>,
     pub(crate) access_log: Arc<AccessLog>,
     pub(crate) audit: Option<Arc<Audit>>,
@@ -78,7 +82,7 @@ impl Service {
         metrics: Arc<Metrics>,
         phases: Phases,
     ) -> Self {
-        let Opened { engine, roots, nodes, access_log, audit } = opened;
+        let Opened { engine, identities, nodes, access_log, audit } = opened;
         let admission = || {
             let (write, query) = (config.write_budget(), config.query_budget());
             Admission::new(write, query, config.admission.wait_max, Arc::clone(&metrics))
@@ -86,7 +90,9 @@ impl Service {
         let (admission, peer_admission) = (admission(), admission().of_peers());
         Self {
             context: Context::new(engine, limits(config), config, compute_pool(config)),
-            authenticator: Authenticator::new(roots, &config.region),
+            authenticator: Authenticator::new(identities.clone(), &config.region),
+            identities,
+            block_public_access: config.block_public_access,
             admission,
             peer_admission,
             nodes,
@@ -109,6 +115,11 @@ impl Service {
     /// The other nodes, if this is one of several.
     pub(crate) fn nodes(&self) -> Option<&Arc<Nodes>> {
         self.nodes.as_ref()
+    }
+
+    /// Who may call.
+    pub(crate) fn identities(&self) -> &IdentityStore {
+        &self.identities
     }
 
     /// What operations work with.
@@ -178,14 +189,15 @@ impl Service {
         let query = Query::parse(head.uri.query().unwrap_or(""));
         let operation = Operation::resolve(head.method.as_str(), &query, target.has_bucket())?;
         exchange.operation = operation.name();
-        let principal = self.authenticator.principal(head, &target, unix_seconds());
-        let principal = principal.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
-        exchange.called_by(&principal);
-        let grant = authorize::coarse(principal, operation, &target)
-            .inspect_err(|e| self.metrics.auth_failed(e.code().as_str()));
-        exchange.decided(authorize::verdict(&grant));
-        let grant = grant?;
-        self.check_bucket(&grant, exchange).await?;
+        let now = unix_seconds();
+        let caller = self.authenticator.caller(head, &target, exchange.client(), now).await;
+        let caller = caller.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
+        exchange.called_by(caller.principal());
+        let heard = Heard { head, target: &target, operation, now };
+        let (case, record) = self.case(heard, caller, exchange).await?;
+        let grant = case.coarse(|verdict| exchange.decided(verdict));
+        let grant = grant.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
+        self.check_bucket(&grant, record, exchange).await?;
         let bytes_max = self.body_bytes_max(operation);
         let declared = body::declared(&head.method, &head.headers, bytes_max)?;
         let from_peer = exchange.mark().is_some();
@@ -212,13 +224,22 @@ impl Service {
         ops::run(&self.context, Input { head, body }, grant, exchange).await
     }
 
-    /// Every bucket-scoped operation but its creation needs the bucket to be there.
-    async fn check_bucket(&self, grant: &Grant, exchange: &mut Exchange) -> Result<(), Refusal> {
+    /// Every bucket-scoped operation but its creation needs the bucket to be there. `seen` is the
+    /// record that the decision was made with.
+    async fn check_bucket(
+        &self,
+        grant: &Grant,
+        seen: Option<BucketRecord>,
+        exchange: &mut Exchange,
+    ) -> Result<(), Refusal> {
         let Some(bucket) = grant.bucket_id() else { return Ok(()) };
         if grant.operation() == Operation::PutVectorBucket {
             return Ok(());
         }
-        let found = self.context.engine.bucket_cached(&bucket).await;
+        let found = match seen {
+            Some(record) => Ok(record),
+            None => self.context.engine.bucket_cached(&bucket).await,
+        };
         if matches!(found, Ok(_) | Err(vb_engine::Error::NoSuchBucket)) {
             let target = found.as_ref().ok().and_then(|record| record.logging.as_ref());
             exchange.logged_to(self.access_log.learn(&bucket, target));

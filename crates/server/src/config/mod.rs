@@ -64,6 +64,14 @@ pub struct Config {
     pub root_access_key_secret_2_file: Option<PathBuf>,
     /// File holding the account and root keys, in addition to the settings above.
     pub root_credentials_file: Option<PathBuf>,
+    /// The keys that secrets of access keys and sessions are sealed with.
+    pub key_ring: Secret,
+    /// File holding them, instead of the setting.
+    pub key_ring_file: Option<PathBuf>,
+    /// Program that prints them, instead of the setting.
+    pub key_ring_command: String,
+    /// Bucket policies let nobody in who is not named.
+    pub block_public_access: bool,
     /// Instruction set of the distance kernels; `None` is the best the CPU has.
     pub kernels: Option<Level>,
     /// Threads that compute; `None` is one per CPU.
@@ -198,6 +206,10 @@ impl Default for Config {
             root_access_key_secret_2: Secret::default(),
             root_access_key_secret_2_file: None,
             root_credentials_file: None,
+            key_ring: Secret::default(),
+            key_ring_file: None,
+            key_ring_command: String::new(),
+            block_public_access: true,
             kernels: None,
             threads: None,
             log: LogConfig { level: "info".to_owned(), format: LogFormat::Auto, access: true },

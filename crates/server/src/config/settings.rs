@@ -127,6 +127,28 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "file with accounts and their root keys, mode 0600, in addition to the settings above"
     ),
     setting!(
+        "key_ring",
+        key_ring,
+        "id:key entries that secrets of access keys and sessions are sealed with, the first seals"
+    ),
+    setting!(
+        "key_ring_file",
+        --"key-ring-file",
+        key_ring_file,
+        "file with them, mode 0600, instead of the setting"
+    ),
+    setting!(
+        "key_ring_command",
+        key_ring_command,
+        "program with arguments that prints them, instead of the setting"
+    ),
+    setting!(
+        "block_public_access",
+        --"block-public-access",
+        block_public_access,
+        "bucket policies let in nobody whom they do not name, and public ones are refused"
+    ),
+    setting!(
         "kernels",
         --"kernels",
         kernels,
