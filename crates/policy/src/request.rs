@@ -131,7 +131,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A question to [`evaluate`](crate::evaluate).
+/// A question to [`evaluate`](crate::evaluate()).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Who asks.
