@@ -43,7 +43,7 @@ pub use error::Error;
 pub use keys::Rekeyed;
 pub use load::{LoadError, Roots};
 pub use name::{Name, Uid};
-pub use outside::{Clock, Random, SystemClock, SystemRandom};
+pub use outside::{Random, SystemRandom};
 pub use principal::Principal;
 pub use record::{Account, Grants, Group, Key, ManagedPolicy, Quotas, Role, SealedSecret, User};
 pub use ring::KeyRing;

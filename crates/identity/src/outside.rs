@@ -1,24 +1,6 @@
-//! Time and randomness: the narrow places through which both come in.
+//! Randomness: the narrow place through which it comes in.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Wall-clock time. Intervals use the runtime's clock, which a simulation can pause.
-pub trait Clock: fmt::Debug + Send + Sync {
-    /// Milliseconds since the Unix epoch.
-    fn unix_ms(&self) -> u64;
-}
-
-/// The machine's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-}
 
 /// Randomness that nobody can foresee: ids, secrets and nonces are made of it.
 pub trait Random: fmt::Debug + Send + Sync {

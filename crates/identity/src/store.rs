@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use vb_commit::Store;
+use vb_commit::{Clock, Store, SystemClock};
 
 use crate::command::{Action, Command, Entry, Limits};
 use crate::outside::number;
@@ -19,8 +19,8 @@ use crate::state::State;
 use crate::token::Tokens;
 use crate::validate::validate;
 use crate::{
-    AssumeRole, AssumeRoleError, AuthenticateError, Candidate, Clock, Error, KeyRing, Random,
-    Rejection, Roots, Session, Snapshot, SystemClock, SystemRandom,
+    AssumeRole, AssumeRoleError, AuthenticateError, Candidate, Error, KeyRing, Random, Rejection,
+    Roots, Session, Snapshot, SystemRandom,
 };
 
 /// Where the log lies in the store.

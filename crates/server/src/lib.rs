@@ -12,6 +12,7 @@ mod authenticate;
 mod authorize;
 mod body;
 mod case;
+mod clock;
 mod command;
 mod commands;
 mod config;

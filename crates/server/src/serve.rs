@@ -7,7 +7,6 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use http::request::Parts;
@@ -24,6 +23,7 @@ use crate::authenticate::Authenticator;
 use crate::authorize::Grant;
 use crate::body::{self, Declared, Pace};
 use crate::case::Heard;
+use crate::clock::unix_seconds;
 use crate::config::Config;
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
@@ -309,12 +309,6 @@ impl Service {
         let line = |at_s| exchange.line(at_s, finished, self.context.region()).text();
         self.access_log.note(exchange.told(), finished.elapsed, line).await;
     }
-}
-
-/// Seconds since 1970 by the machine's clock.
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn limits(config: &Config) -> Limits {

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use vb_commit::Store;
+use vb_commit::{Store, SystemClock};
 use vb_engine::Engine;
 use vb_identity::IdentityStore;
 
-use crate::access_log::{self, AccessLog};
+use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::audit::Audit;
 use crate::config::Config;
@@ -132,7 +132,7 @@ async fn open_all(
     metrics.watch(engine.clone(), store.clone());
     let audit = Audit::start(&config.audit, &config.region, metrics.audit.clone())?;
     let counters = Arc::clone(&metrics.access_log);
-    let access_log = AccessLog::start(config, store, counters, access_log::system_clock())?;
+    let access_log = AccessLog::start(config, store, counters, Arc::new(SystemClock))?;
     Ok(Opened { engine, identities, nodes, access_log: Arc::new(access_log), audit })
 }
 

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vb_commit::Store;
+use vb_commit::{Clock, Store};
 use vb_identity::{
-    AccessKey, AccountId, Action, Clock, Command, Error, Holder, IdentityStore, KeyId, KeyRing,
-    Name, Options, Roots, Secret, Snapshot,
+    AccessKey, AccountId, Action, Command, Error, Holder, IdentityStore, KeyId, KeyRing, Name,
+    Options, Roots, Secret, Snapshot,
 };
 
 pub const ACCOUNT: &str = "1234567890123456";

@@ -31,10 +31,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vb_commit::Store;
+use vb_commit::{Clock, Store};
 use vb_engine::{BucketId, LoggingTarget};
 
 pub(crate) use self::asked::Asked;
@@ -74,17 +74,6 @@ const MEMORY_SPOOL_BYTES_MAX: u64 = 64 << 20;
 /// Folder of the spool inside a local store.
 const SPOOL_FOLDER: &str = "log-spool";
 
-/// The time, milliseconds since 1970.
-pub(crate) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// The machine's clock.
-pub(crate) fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-    })
-}
-
 /// How a request learnt where its line goes.
 pub(crate) enum Told {
     /// From the bucket's record, which the caller was allowed to have read.
@@ -99,7 +88,7 @@ pub(crate) struct AccessLog {
     queue: Queue,
     known: RwLock<HashMap<BucketId, Arc<Destination>>>,
     counters: Arc<Counters>,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     ending: Mutex<Option<Ending>>,
 }
 
@@ -119,7 +108,7 @@ impl AccessLog {
         config: &Config,
         store: Store,
         counters: Arc<Counters>,
-        clock: Clock,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Failure> {
         let sinks = Sinks::open(config, store)?;
         let dir = spool_dir(config);
@@ -177,7 +166,7 @@ impl AccessLog {
 
     /// The time, milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> i64 {
-        (self.clock)()
+        i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX)
     }
 
     /// Writes the line of a finished request, whose head arrived `elapsed` ago, if its bucket is

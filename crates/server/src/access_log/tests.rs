@@ -1,7 +1,7 @@
 //! From a request's line to the object of its hour, with a clock of the test's own.
 
 use std::path::Path;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::AtomicU64;
 
 use vb_commit::LocalOptions;
 
@@ -19,26 +19,39 @@ fn target(sink: &str) -> LoggingTarget {
     LoggingTarget { bucket: sink.to_owned(), prefix: "p-".to_owned(), role: String::new() }
 }
 
-/// A log over a store, with a clock that the test moves.
+/// A clock that the test moves.
+#[derive(Debug)]
+struct ManualClock(AtomicU64);
+
+impl Clock for ManualClock {
+    fn unix_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn unix_ms(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap() * 1000
+}
+
+/// A log over a store, with such a clock.
 struct Bench {
     log: Arc<AccessLog>,
-    now_ms: Arc<AtomicI64>,
+    clock: Arc<ManualClock>,
     counters: Arc<Counters>,
     store: Store,
 }
 
 impl Bench {
     fn start(config: &Config, store: &Store) -> Self {
-        let now_ms = Arc::new(AtomicI64::new(HOUR * 1000));
-        let read = Arc::clone(&now_ms);
-        let clock: Clock = Arc::new(move || read.load(Ordering::Relaxed));
+        let clock = Arc::new(ManualClock(AtomicU64::new(unix_ms(HOUR))));
         let counters = Arc::<Counters>::default();
-        let log = AccessLog::start(config, store.clone(), Arc::clone(&counters), clock).unwrap();
-        Self { log: Arc::new(log), now_ms, counters, store: store.clone() }
+        let (of, told) = (Arc::clone(&clock), Arc::clone(&counters));
+        let log = AccessLog::start(config, store.clone(), told, of).unwrap();
+        Self { log: Arc::new(log), clock, counters, store: store.clone() }
     }
 
     fn at(&self, seconds: i64) {
-        self.now_ms.store((HOUR + seconds) * 1000, Ordering::Relaxed);
+        self.clock.0.store(unix_ms(HOUR + seconds), Ordering::Relaxed);
     }
 
     async fn line(&self, sink: &str, text: &str) {

@@ -10,12 +10,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use vb_commit::Clock;
 
-use super::Clock;
 use super::counters::Counters;
 use super::deliver::Backlog;
 use super::piece::Key;
 use super::spool::Spool;
+use crate::clock::seconds;
 
 /// Lines that wait to be written, and their bytes, at most.
 const QUEUE_LINES_MAX: usize = 16 << 10;
@@ -70,7 +71,7 @@ pub(super) struct Writer {
     pub(super) spool: Spool,
     pub(super) backlog: Arc<Backlog>,
     pub(super) counters: Arc<Counters>,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Writer {
@@ -111,7 +112,7 @@ impl Writer {
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
-                self.backlog.push(self.spool.seal_ended((self.clock)() / 1000));
+                self.backlog.push(self.spool.seal_ended(seconds(self.clock.unix_ms())));
                 unsynced.extend(self.spool.unsynced());
                 unsynced = hand_over(syncer, unsynced);
             }
@@ -124,7 +125,7 @@ impl Writer {
 
     fn write(&mut self, entry: Entry) {
         let Entry { key, line, written } = entry;
-        match self.spool.add(&key, &line, (self.clock)() / 1000) {
+        match self.spool.add(&key, &line, seconds(self.clock.unix_ms())) {
             Ok(()) => {
                 self.counters.line_added();
                 self.counters.recovered();

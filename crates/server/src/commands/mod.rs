@@ -142,9 +142,3 @@ fn shown(name: &[u8]) -> String {
 fn bucket_json(bucket: &BucketId) -> Value {
     json!({ "account": shown(&bucket.account), "bucket": shown(&bucket.name) })
 }
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    use vb_engine::Clock as _;
-    vb_engine::SystemClock.unix_ms()
-}

@@ -11,7 +11,8 @@ use vb_policy::{
     Action, Caller, Context, Kind, Policy, PolicySet, Request, Resource, Target, explain,
 };
 
-use super::{Desk, argument, now_ms, print, refused};
+use super::{Desk, argument, print, refused};
+use crate::clock::unix_seconds;
 use crate::failure::Failure;
 use crate::open;
 
@@ -96,11 +97,7 @@ pub(super) async fn run(desk: &Desk, arguments: &ArgMatches) -> Result<(), Failu
         caller: asker.caller(account.as_str()),
         action,
         resource: Resource { region: &desk.config.region, account: account.as_str(), target },
-        context: Context {
-            source_ip,
-            time: i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX),
-            ..Context::default()
-        },
+        context: Context { source_ip, time: unix_seconds(), ..Context::default() },
     };
     let explanation = explain(&policies, &request);
     let told = json!({

@@ -14,7 +14,8 @@ use vb_identity::{
     AccountId, AssumeRole, Command as Change, IdentityStore, KeyRing, Name, SystemRandom,
 };
 
-use super::{account, argument, config, failed, now_ms, print, switch, text};
+use super::{account, argument, config, failed, print, switch, text};
+use crate::clock::unix_seconds;
 use crate::command::store_args;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -161,7 +162,7 @@ impl Desk {
             duration_s: change::number(arguments, "duration")?,
             policy: policy.as_deref(),
             context: vb_policy::Context {
-                time: i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX),
+                time: unix_seconds(),
                 access_key_id: root,
                 ..vb_policy::Context::default()
             },
