@@ -77,6 +77,8 @@ impl Drop for Inner {
             // Tells the next owner that nothing is to be swept; without it, it sweeps in vain.
             let _ = self.lock.set_len(0);
         }
+        // Closing alone keeps the lock while a process just being spawned has a copy of the file.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
@@ -356,5 +358,22 @@ fn kind_of(error: &io::Error) -> Option<StoreErrorKind> {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Some(StoreErrorKind::Denied),
         ErrorKind::NotADirectory | ErrorKind::InvalidFilename => Some(StoreErrorKind::Invalid),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_lock_in_a_process_being_spawned_does_not_keep_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || LocalFolder::open(dir.path(), LocalOptions::default());
+        let first = open().unwrap();
+        let copy = first.0.lock.try_clone().unwrap();
+        assert_eq!(open().unwrap_err().kind(), StoreErrorKind::Locked);
+        drop(first);
+        open().unwrap();
+        drop(copy);
     }
 }
