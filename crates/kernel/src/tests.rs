@@ -1,6 +1,6 @@
 //! Every level against the scalar specification, bit for bit.
 
-use crate::{Kernels, Level};
+use crate::{BLOCK, CodeBlocks, CodeQuery, Kernels, Level, Survivor};
 use proptest::prelude::*;
 
 const DIMENSION_MAX: usize = 4100;
@@ -170,4 +170,113 @@ fn unequal_lengths_panic() {
 #[should_panic(expected = "rows x dimension")]
 fn rows_of_another_shape_panic() {
     Kernels::detect().dot_rows(&[1.0, 2.0], &[1.0; 5], &mut [0.0; 2]);
+}
+
+/// Code blocks and a table from one seed.
+struct Codes {
+    codes: Vec<u8>,
+    offsets: Vec<u16>,
+    slopes: Vec<u16>,
+    table: Vec<u8>,
+    allowed: Vec<u32>,
+    count: usize,
+}
+
+fn codes(seed: u64, groups: usize, count: usize) -> Codes {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 24
+    };
+    let blocks = count.div_ceil(BLOCK);
+    // No sum may exceed 65,535.
+    let largest = (65_535 / groups as u64).min(255) + 1;
+    Codes {
+        codes: (0..blocks * groups * 16).map(|_| next() as u8).collect(),
+        offsets: (0..blocks * BLOCK).map(|_| next() as u16).collect(),
+        slopes: (0..blocks * BLOCK).map(|_| next() as u16).collect(),
+        table: (0..groups * 16).map(|_| (next() % largest) as u8).collect(),
+        allowed: (0..blocks).map(|_| if next() % 3 == 0 { 0 } else { next() as u32 }).collect(),
+        count,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn levels_agree_on_codes(
+        seed in any::<u64>(), pairs in 1..70usize, count in 0..200usize, masked in any::<bool>(),
+        threshold in prop_oneof![Just(f32::INFINITY), -2.0f32..2.0],
+    ) {
+        let made = codes(seed, pairs * 2, count);
+        let list = CodeBlocks {
+            codes: &made.codes, offsets: &made.offsets, slopes: &made.slopes, count: made.count,
+        };
+        let query = CodeQuery {
+            table: &made.table, scale: 1e-4, bias: -0.5, offsets: (-1.0, 3e-5), slopes: (0.1, 1e-5),
+        };
+        let allowed = masked.then_some(&made.allowed[..]);
+        let scan = |kernels: Kernels| -> Vec<Survivor> {
+            let mut found = Vec::new();
+            kernels.scan_codes(&list, &query, allowed, threshold, &mut found);
+            found
+        };
+        let expected = scan(scalar());
+        if threshold == f32::INFINITY && !masked {
+            prop_assert_eq!(expected.len(), count);
+        }
+        for kernels in levels() {
+            prop_assert_eq!(&scan(kernels), &expected, "at {}", kernels.level());
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_bytes(query in prop::collection::vec(value(), 0..300), seed in any::<u64>(), count in 0..5usize, pad in 1..9usize) {
+        let stride = query.len() + pad;
+        let rows: Vec<u8> = codes(seed, 2, 0).codes.into_iter().chain(
+            random(seed, count * stride).into_iter().map(|value| (value * 127.0 + 128.0) as u8),
+        ).collect();
+        let mut expected = vec![0.0; count];
+        scalar().dot_u8_rows(&query, &rows, stride, &mut expected);
+        for kernels in levels() {
+            let mut found = vec![0.0; count];
+            kernels.dot_u8_rows(&query, &rows, stride, &mut found);
+            for (row, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
+                prop_assert!(same(found, expected));
+                let bytes = &rows[row * stride..][..query.len()];
+                prop_assert!(same(kernels.dot_u8(bytes, &query), expected));
+            }
+        }
+    }
+}
+
+/// One bound worked out by hand: sums, factors and the mask of places.
+#[test]
+fn a_bound_is_the_formula() {
+    let mut codes = vec![0u8; 2 * 16];
+    codes[3] = 0x05; // vector 3, group 0: value 5
+    codes[16 + 3] = 0x70; // vector 19, group 1: value 7
+    let table: Vec<u8> = (0..32).collect();
+    let (offsets, slopes) = (vec![10u16; 32], vec![3u16; 32]);
+    let list = CodeBlocks { codes: &codes, offsets: &offsets, slopes: &slopes, count: 20 };
+    let query = CodeQuery {
+        table: &table,
+        scale: 2.0,
+        bias: 1.0,
+        offsets: (100.0, 1.0),
+        slopes: (0.0, 1.0),
+    };
+    for kernels in levels() {
+        let mut found = Vec::new();
+        kernels.scan_codes(&list, &query, None, f32::INFINITY, &mut found);
+        assert_eq!(found.len(), 20);
+        let bound = |place: usize| found[place].bound;
+        // Sums: 0 + 16 where nothing is set, 5 + 16, 0 + 23.
+        assert_eq!(bound(0), 110.0 - 3.0 * 33.0);
+        assert_eq!(bound(3), 110.0 - 3.0 * 43.0);
+        assert_eq!(bound(19), 110.0 - 3.0 * 47.0);
+    }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+pub(crate) mod codes2;
+pub(crate) mod codes512;
 
 use std::arch::x86_64::{
     __m128, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_prefetch,

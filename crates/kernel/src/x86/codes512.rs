@@ -1,0 +1,195 @@
+//! Code kernels with AVX-512 F and BW: four groups of a block per register.
+
+use super::avx512::reduce;
+use crate::codes::{BLOCK, CodeBlocks, CodeQuery, Survivor, block, candidates, report};
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512, __m512i, _CMP_LT_OQ, _mm_add_epi16, _mm_loadu_si128,
+    _mm_maskz_loadu_epi8, _mm_unpackhi_epi16, _mm_unpacklo_epi16, _mm256_add_epi16,
+    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_set_m128i,
+    _mm512_add_epi16, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cmp_ps_mask,
+    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_extracti64x4_epi64,
+    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_set1_epi8, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi16,
+    _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_epi16,
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) fn scan_codes(
+    list: &CodeBlocks<'_>,
+    query: &CodeQuery<'_>,
+    allowed: Option<&[u32]>,
+    threshold: f32,
+    survivors: &mut Vec<Survivor>,
+) {
+    let threshold = _mm512_set1_ps(threshold);
+    let mut bounds = [0.0f32; BLOCK];
+    for number in 0..list.count.div_ceil(BLOCK) {
+        let candidates = candidates(list, allowed, number);
+        if candidates == 0 {
+            continue;
+        }
+        let (codes, offsets, slopes) = block(list, query.table.len(), number);
+        let sums = sums(codes, query.table);
+        let mut below = 0;
+        for (half, sums) in sums.into_iter().enumerate() {
+            let part = half * 16..half * 16 + 16;
+            let bound = bound(query, sums, &offsets[part.clone()], &slopes[part.clone()]);
+            below |= u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, threshold)) << (16 * half);
+            store(bound, &mut bounds[part]);
+        }
+        if below & candidates != 0 {
+            report(number, below & candidates, &bounds, survivors);
+        }
+    }
+}
+
+/// Sums of vectors 0..16 and 16..32.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn sums(codes: &[u8], table: &[u8]) -> [__m256i; 2] {
+    let nibble = _mm512_set1_epi8(15);
+    // Even and odd bytes of the low halves, then of the high ones. The even sums also carry 256 times
+    // the odd ones, taken away at the end.
+    let mut lanes = [_mm512_setzero_si512(); 4];
+    for (codes, table) in codes.chunks(64).zip(table.chunks(64)) {
+        let (codes, table) = (load_bytes(codes), load_bytes(table));
+        let low = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, nibble));
+        let high =
+            _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble));
+        lanes[0] = _mm512_add_epi16(lanes[0], low);
+        lanes[1] = _mm512_add_epi16(lanes[1], _mm512_srli_epi16::<8>(low));
+        lanes[2] = _mm512_add_epi16(lanes[2], high);
+        lanes[3] = _mm512_add_epi16(lanes[3], _mm512_srli_epi16::<8>(high));
+    }
+    [interleave(lanes[0], lanes[1]), interleave(lanes[2], lanes[3])]
+}
+
+/// Joins the four groups of a register, and even with odd vectors.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn interleave(even: __m512i, odd: __m512i) -> __m256i {
+    let even = fold(_mm512_sub_epi16(even, _mm512_slli_epi16::<8>(odd)));
+    let odd = fold(odd);
+    _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn fold(lanes: __m512i) -> __m128i {
+    let half = _mm512_extracti64x4_epi64::<1>(lanes);
+    let half = _mm256_add_epi16(_mm512_castsi512_si256(lanes), half);
+    _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn bound(query: &CodeQuery<'_>, sums: __m256i, offsets: &[u16], slopes: &[u16]) -> __m512 {
+    let linear = |value: __m512, (zero, unit): (f32, f32)| {
+        _mm512_fmadd_ps(value, _mm512_set1_ps(unit), _mm512_set1_ps(zero))
+    };
+    let sum = linear(to_floats(sums), (query.bias, query.scale));
+    let slope = linear(to_floats(load_16(slopes)), query.slopes);
+    let offset = linear(to_floats(load_16(offsets)), query.offsets);
+    _mm512_fnmadd_ps(slope, sum, offset)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn to_floats(values: __m256i) -> __m512 {
+    _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(values))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_16(values: &[u16]) -> __m256i {
+    assert!(values.len() == 16);
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: there are 16 values of 2 bytes, and the load needs no alignment.
+    unsafe {
+        _mm256_loadu_si256(values.as_ptr().cast())
+    }
+}
+
+/// Up to 64 bytes, then zeros.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_bytes(bytes: &[u8]) -> __m512i {
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: either there are 64 bytes, or only the first bytes.len() lanes are read.
+    unsafe {
+        match bytes.len() {
+            64.. => _mm512_loadu_si512(bytes.as_ptr().cast()),
+            length => _mm512_maskz_loadu_epi8((1 << length) - 1, bytes.as_ptr().cast()),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn store(values: __m512, out: &mut [f32]) {
+    assert!(out.len() == 16);
+    #[expect(unsafe_code, reason = "stores to memory")]
+    // SAFETY: there is room for 16 values, and the store needs no alignment.
+    unsafe {
+        _mm512_storeu_ps(out.as_mut_ptr(), values);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    let (blocks, tail) = codes.as_chunks::<32>();
+    let (query_blocks, query_tail) = query.as_chunks::<32>();
+    for (codes, query) in blocks.iter().zip(query_blocks) {
+        for (half, lane) in lanes.iter_mut().enumerate() {
+            let codes = load_codes(&codes[half * 16..][..16]);
+            *lane = _mm512_fmadd_ps(codes, load_floats(&query[half * 16..][..16]), *lane);
+        }
+    }
+    if !tail.is_empty() {
+        let middle = tail.len().min(16);
+        let halves = [(0, middle), (middle, tail.len())];
+        for ((from, to), lane) in halves.into_iter().zip(&mut lanes) {
+            let codes = load_codes(&tail[from..to]);
+            *lane = _mm512_fmadd_ps(codes, load_floats(&query_tail[from..to]), *lane);
+        }
+    }
+    reduce(lanes)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) fn dot_u8_rows(query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
+    for (row, out) in rows.chunks(stride).zip(out) {
+        *out = dot_u8(&row[..query.len()], query);
+    }
+}
+
+/// Up to 16 codes as floats, then +0.0.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_codes(codes: &[u8]) -> __m512 {
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: either there are 16 codes, or only the first codes.len() lanes are read.
+    let codes = unsafe {
+        match codes.len() {
+            16.. => _mm_loadu_si128(codes.as_ptr().cast()),
+            length => _mm_maskz_loadu_epi8((1 << length) - 1, codes.as_ptr().cast()),
+        }
+    };
+    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes))
+}
+
+/// Up to 16 values, then +0.0.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_floats(values: &[f32]) -> __m512 {
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: either there are 16 values, or only the first values.len() lanes are read.
+    unsafe {
+        match values.len() {
+            16.. => _mm512_loadu_ps(values.as_ptr()),
+            length => _mm512_maskz_loadu_ps((1 << length) - 1, values.as_ptr()),
+        }
+    }
+}
