@@ -260,6 +260,14 @@ impl Kernels {
         codes_at_level!(self, dot_u8_rows(query, rows, stride, out));
     }
 
+    /// Asks the CPU to bring `bytes` into its cache; a hint without any other effect.
+    pub fn prefetch_bytes(self, bytes: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        x86::prefetch_bytes(bytes);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = bytes;
+    }
+
     /// Asks the CPU to bring `row` into its cache; a hint without any other effect.
     pub fn prefetch(self, row: &[f32]) {
         #[cfg(target_arch = "x86_64")]

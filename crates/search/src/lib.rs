@@ -10,6 +10,7 @@
 //! Decoders take any bytes: they answer [`Corrupt`] or something that holds together, in memory
 //! proportional to the bytes given, and never panic.
 
+pub mod ann;
 mod attributes;
 mod decode;
 mod filter;
