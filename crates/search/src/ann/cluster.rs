@@ -63,7 +63,10 @@ pub(super) fn cluster(vectors: Matrix<'_>, kernels: Kernels, seed: u64) -> Clust
     let mut random = Random(seed);
     let mut centroids = hierarchical(vectors, kernels, &mut random);
     for _ in 0..BALANCE_ROUNDS {
-        let members = members(&nearest_all(vectors, &centroids, kernels, seed), centroids.len() / vectors.dimension);
+        let members = members(
+            &nearest_all(vectors, &centroids, kernels, seed),
+            centroids.len() / vectors.dimension,
+        );
         let (balanced, changed) = balance(vectors, &members, kernels, &mut random);
         centroids = balanced;
         if !changed {
@@ -160,13 +163,17 @@ fn k_means(
 
 /// The nearest centroid of each of `rows`, looking at all centroids.
 fn nearest(vectors: Matrix<'_>, rows: &[u32], centroids: Matrix<'_>, kernels: Kernels) -> Vec<u32> {
-    let norms: Vec<f32> =
-        centroids.values.chunks_exact(centroids.dimension).map(|row| kernels.norm_squared(row)).collect();
+    let norms: Vec<f32> = centroids
+        .values
+        .chunks_exact(centroids.dimension)
+        .map(|row| kernels.norm_squared(row))
+        .collect();
     let nearest = |scores: &mut Vec<f32>, row: &u32| {
         scores.resize(norms.len(), 0.0);
         kernels.dot_rows(vectors.row(*row), centroids.values, scores);
         let cost = |place: usize| norms[place] - 2.0 * scores[place];
-        let better = |best: usize, place: usize| if cost(place) < cost(best) { place } else { best };
+        let better =
+            |best: usize, place: usize| if cost(place) < cost(best) { place } else { best };
         (1..norms.len()).fold(0, better) as u32
     };
     rows.par_chunks(CHUNK)
@@ -179,8 +186,7 @@ fn nearest(vectors: Matrix<'_>, rows: &[u32], centroids: Matrix<'_>, kernels: Ke
 
 /// The nearest centroid of every vector, through a tree.
 fn nearest_all(vectors: Matrix<'_>, centroids: &[f32], kernels: Kernels, seed: u64) -> Vec<u32> {
-    let assigned = assign_with(vectors, centroids, kernels, seed, 1, |_, near| near[0].1);
-    assigned
+    assign_with(vectors, centroids, kernels, seed, 1, |_, near| near[0].1)
 }
 
 fn assign(vectors: Matrix<'_>, centroids: &[f32], kernels: Kernels, seed: u64) -> Vec<[u32; 2]> {
@@ -199,11 +205,12 @@ fn assign_with<T: Send>(
     choices: usize,
     choose: impl Fn(&[f32], &[(f32, u32)]) -> T + Sync,
 ) -> Vec<T> {
-    let tree = Tree::build(Matrix { values: centroids, dimension: vectors.dimension }, kernels, seed);
+    let tree =
+        Tree::build(Matrix { values: centroids, dimension: vectors.dimension }, kernels, seed);
     let rows: Vec<u32> = (0..vectors.rows() as u32).collect();
     rows.par_chunks(CHUNK)
         .flat_map_iter(|rows| {
-            let mut near = tree.finder();
+            let mut near = tree.finder(false);
             rows.iter()
                 .map(|row| {
                     let vector = vectors.row(*row);
@@ -216,7 +223,12 @@ fn assign_with<T: Send>(
 }
 
 /// The list whose residual is short and not parallel to the first.
-fn second_list(vector: &[f32], near: &[(f32, u32)], centroids: Matrix<'_>, kernels: Kernels) -> u32 {
+fn second_list(
+    vector: &[f32],
+    near: &[(f32, u32)],
+    centroids: Matrix<'_>,
+    kernels: Kernels,
+) -> u32 {
     let first = near[0].1;
     let residual: Vec<f32> =
         vector.iter().zip(centroids.row(first)).map(|(value, center)| value - center).collect();

@@ -129,12 +129,13 @@ impl Table {
         for values in query.chunks_exact(4) {
             let least = spread(values) / 2.0;
             let value = |pattern: u8| -> f32 {
-                let term = |bit: usize| if pattern >> bit & 1 == 1 { values[bit] } else { -values[bit] };
+                let term =
+                    |bit: usize| if pattern >> bit & 1 == 1 { values[bit] } else { -values[bit] };
                 (term(0) + term(1)) + (term(2) + term(3))
             };
-            self.bytes.extend((0..16u8).map(|pattern| {
-                (value(pattern) + least).mul_add(inverse, 0.5) as u8
-            }));
+            self.bytes.extend(
+                (0..16u8).map(|pattern| (value(pattern) + least).mul_add(inverse, 0.5) as u8),
+            );
         }
     }
 }

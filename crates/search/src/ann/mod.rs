@@ -43,7 +43,6 @@ pub struct AnnIndex {
     mean: Vec<f32>,
     rotation: Rotation,
     tree: Tree,
-    /// `lists x padded`, for the exact distance of lists whose metric is an inner product.
     lists: Vec<List>,
     codes: Vec<u8>,
     offsets: Vec<u16>,
@@ -104,6 +103,8 @@ pub struct Searcher<'a> {
     query: Vec<f32>,
     table: Table,
     survivors: Vec<Survivor>,
+    /// A word per block of the list being scanned.
+    allowed: Vec<u32>,
     waiting: Vec<(f32, u32)>,
     nearest: Vec<Near>,
 }
@@ -152,8 +153,19 @@ impl AnnIndex {
         let rows = encode_rows(vectors, &order, kernels);
         let tree = Tree::build(centroids, kernels, SEED);
         let mut index = Self {
-            metric, kernels, mean, rotation, tree, lists: Vec::new(), codes: Vec::new(),
-            offsets: Vec::new(), slopes: Vec::new(), seconds: Vec::new(), order, rows, stride,
+            metric,
+            kernels,
+            mean,
+            rotation,
+            tree,
+            lists: Vec::new(),
+            codes: Vec::new(),
+            offsets: Vec::new(),
+            slopes: Vec::new(),
+            seconds: Vec::new(),
+            order,
+            rows,
+            stride,
         };
         for (list, codes) in members.iter().zip(encoded) {
             index.push_list(list, codes, &row_of);
@@ -189,7 +201,9 @@ impl AnnIndex {
 
     /// Bytes that every search may touch (`.0`), and those of the 8-bit codes (`.1`).
     pub fn bytes(&self) -> (usize, usize) {
-        let lists = self.codes.len() + 2 * (self.offsets.len() + self.slopes.len()) + 4 * self.seconds.len();
+        let lists = self.codes.len()
+            + 2 * (self.offsets.len() + self.slopes.len())
+            + 4 * self.seconds.len();
         (lists, self.rows.len())
     }
 
@@ -197,10 +211,11 @@ impl AnnIndex {
     pub fn searcher(&self) -> Searcher<'_> {
         Searcher {
             index: self,
-            finder: self.tree.finder(),
+            finder: self.tree.finder(self.metric == Metric::InnerProduct),
             query: vec![0.0; self.rotation.padded()],
             table: Table::default(),
             survivors: Vec::new(),
+            allowed: Vec::new(),
             waiting: Vec::new(),
             nearest: Vec::new(),
         }
@@ -247,6 +262,17 @@ fn list_members(lists: &[[u32; 2]], count: usize) -> Vec<[Vec<u32>; 2]> {
     members
 }
 
+/// The bits of `rows`, 32 to a word.
+fn mask(allowed: &[u64], rows: impl Iterator<Item = u32>, words: &mut Vec<u32>) {
+    for (place, row) in rows.enumerate() {
+        if place % BLOCK == 0 {
+            words.push(0);
+        }
+        let bit = (allowed[row as usize / 64] >> (row % 64) & 1) as u32;
+        *words.last_mut().expect("a word was just pushed") |= bit << (place % BLOCK);
+    }
+}
+
 fn encode_rows(vectors: Matrix<'_>, order: &[u32], kernels: Kernels) -> Vec<u8> {
     let encode = |&vector: &u32| {
         let row = vectors.row(vector);
@@ -269,7 +295,16 @@ impl Searcher<'_> {
         allowed: Option<&[u64]>,
     ) -> (&[Near], Work) {
         let index = self.index;
-        transform(index.metric, vector, &index.mean, &index.rotation, &mut self.query);
+        // Products are linear: leaving the mean out of the rows shifts all of them alike.
+        let none;
+        let mean = match index.metric {
+            Metric::InnerProduct => {
+                none = vec![0.0; vector.len()];
+                &none
+            }
+            Metric::Euclidean | Metric::Cosine => &index.mean,
+        };
+        transform(index.metric, vector, mean, &index.rotation, &mut self.query);
         self.finder.find(&self.query, effort.lists, effort.groups, index.kernels);
         self.table.fill(&self.query);
         let squared = index.kernels.norm_squared(&self.query);
@@ -283,11 +318,7 @@ impl Searcher<'_> {
             self.prefetch_list(place + 1);
             // Distances of the list before: its rows have come from memory meanwhile.
             self.second_stage(keep, squared, sum, &mut work);
-            let base = match index.metric {
-                Metric::InnerProduct => todo!(),
-                Metric::Euclidean | Metric::Cosine => distance,
-            };
-            self.scan_list(list, base, margin, keep, allowed, &mut work);
+            self.scan_list(list, distance, margin, keep, allowed, &mut work);
             if place < SORTED_LISTS {
                 self.waiting.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 if place == 0 {
@@ -331,9 +362,22 @@ impl Searcher<'_> {
             offsets: (list.offsets.0 + base, list.offsets.1),
             slopes: list.slopes,
         };
-        assert!(allowed.is_none(), "filters come with the segments");
+        if let Some(allowed) = allowed {
+            self.allowed.clear();
+            let rows = list.first.clone().chain(
+                index.seconds[list.seconds.start as usize..list.seconds.end as usize]
+                    .iter()
+                    .copied(),
+            );
+            mask(allowed, rows, &mut self.allowed);
+            if self.allowed.iter().all(|word| *word == 0) {
+                return;
+            }
+        }
+        let mask = allowed.map(|_| self.allowed.as_slice());
+        let threshold = self.threshold(keep);
         self.survivors.clear();
-        index.kernels.scan_codes(&codes, &query, None, self.threshold(keep), &mut self.survivors);
+        index.kernels.scan_codes(&codes, &query, mask, threshold, &mut self.survivors);
         work.scanned += count;
         for survivor in &self.survivors {
             let place = survivor.place as usize;
@@ -397,3 +441,6 @@ impl AnnIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,9 @@ impl Tree {
         let mut scores = vec![0.0; groups];
         for centroid in 0..count as u32 {
             kernels.dot_rows(centroids.row(centroid), &coarse, &mut scores);
-            let mut order: Vec<(f32, usize)> =
-                (0..groups).map(|group| (coarse_norms[group] - 2.0 * scores[group], group)).collect();
+            let mut order: Vec<(f32, usize)> = (0..groups)
+                .map(|group| (coarse_norms[group] - 2.0 * scores[group], group))
+                .collect();
             order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             order.iter().take(GROUPS_EACH).for_each(|(_, group)| members[*group].push(centroid));
         }
@@ -76,9 +77,11 @@ impl Tree {
         self.children.push(Child { centroid, low, step, norm: kernels.norm_squared(row) });
     }
 
-    pub(super) fn finder(&self) -> Finder<'_> {
+    /// A finder of the centroids nearest by distance, or of those with the largest inner product.
+    pub(super) fn finder(&self, by_product: bool) -> Finder<'_> {
         Finder {
             tree: self,
+            by_product,
             seen: vec![0; self.centroids],
             round: 0,
             groups: Vec::new(),
@@ -92,6 +95,7 @@ impl Tree {
 #[derive(Debug)]
 pub(super) struct Finder<'a> {
     tree: &'a Tree,
+    by_product: bool,
     /// The last round that met each centroid.
     seen: Vec<u32>,
     round: u32,
@@ -119,7 +123,7 @@ impl Finder<'_> {
         self.found.sort_unstable_by(order);
     }
 
-    /// What the last call found: (squared distance, centroid), nearest first.
+    /// What the last call found, nearest first: (squared distance or negated inner product, centroid).
     pub(super) fn found(&self) -> &[(f32, u32)] {
         &self.found
     }
@@ -128,16 +132,26 @@ impl Finder<'_> {
         let tree = self.tree;
         self.scores.resize(tree.coarse_norms.len(), 0.0);
         kernels.dot_rows(vector, &tree.coarse, &mut self.scores);
-        let costs = tree.coarse_norms.iter().zip(&self.scores).map(|(norm, dot)| norm - 2.0 * dot);
+        let by_product = self.by_product;
+        let cost = |(norm, dot): (&f32, &f32)| if by_product { -dot } else { norm - 2.0 * dot };
+        let costs = tree.coarse_norms.iter().zip(&self.scores).map(cost);
         self.groups.clear();
         self.groups.extend(costs.zip(0..));
         if groups < self.groups.len() {
-            self.groups.select_nth_unstable_by(groups, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            self.groups
+                .select_nth_unstable_by(groups, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             self.groups.truncate(groups);
         }
     }
 
-    fn look_into(&mut self, group: usize, vector: &[f32], squared: f32, sum: f32, kernels: Kernels) {
+    fn look_into(
+        &mut self,
+        group: usize,
+        vector: &[f32],
+        squared: f32,
+        sum: f32,
+        kernels: Kernels,
+    ) {
         let tree = self.tree;
         let range = tree.starts[group] as usize..tree.starts[group + 1] as usize;
         let codes = &tree.codes[range.start * tree.dimension..range.end * tree.dimension];
@@ -148,7 +162,8 @@ impl Finder<'_> {
             let seen = &mut self.seen[child.centroid as usize];
             if std::mem::replace(seen, self.round) != self.round {
                 let dot = child.low.mul_add(sum, child.step * *score);
-                self.found.push((squared + child.norm - 2.0 * dot, child.centroid));
+                let distance = squared + child.norm - 2.0 * dot;
+                self.found.push((if self.by_product { -dot } else { distance }, child.centroid));
             }
         }
     }
