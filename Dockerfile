@@ -13,6 +13,8 @@ RUN cargo build --release --locked -p vb-server \
     && cp target/release/vectorbucket /usr/local/bin/vectorbucket
 
 FROM debian:bookworm-slim
+# Remote stores are reached over TLS.
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /var/lib/vectorbucket --create-home --shell /usr/sbin/nologin vectorbucket \
     && install -d -o vectorbucket -g vectorbucket -m 0750 /var/lib/vectorbucket/data
 COPY --from=build /usr/local/bin/vectorbucket /usr/local/bin/vectorbucket

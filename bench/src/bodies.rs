@@ -15,6 +15,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
     /// Uniform in (-1, 1), a double with all its digits.
     pub(crate) fn symmetric(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0

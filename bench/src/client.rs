@@ -38,11 +38,19 @@ impl Client {
     /// # Errors
     /// When the connection breaks or the answer is an error.
     pub(crate) fn expect_ok(&mut self, request: &[u8]) -> Outcome<Vec<u8>> {
-        let (status, body) = self.send(request).map_err(|e| format!("connection: {e}"))?;
+        let (status, body) = self.attempt(request)?;
         match status {
             200..300 => Ok(body),
             _ => Err(format!("status {status}: {}", String::from_utf8_lossy(&body))),
         }
+    }
+
+    /// Sends prepared bytes and returns status and body, whatever they are.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub(crate) fn attempt(&mut self, request: &[u8]) -> Outcome<(u16, Vec<u8>)> {
+        self.send(request).map_err(|e| format!("connection: {e}"))
     }
 
     fn send(&mut self, request: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
@@ -92,7 +100,8 @@ pub(crate) fn request(operation: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
     request_of("POST", operation, bucket, body)
 }
 
-fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
+/// As [`request`], with any method; without a bucket it goes to the account.
+pub(crate) fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
     let mut headers = HeaderMap::new();
     let mut set = |name: &'static str, value: &str| {
@@ -110,7 +119,7 @@ fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
         &SignInput {
             method,
             region: REGION,
-            resource: Some((ACCOUNT, bucket)),
+            resource: (!bucket.is_empty()).then_some((ACCOUNT, bucket)),
             query,
             headers: &headers,
             additional: &[],
@@ -118,8 +127,9 @@ fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
         },
     );
     let question = if query.is_empty() { "" } else { "?" };
-    let mut bytes = format!("{method} /{bucket}/{question}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n")
-        .into_bytes();
+    let folder = if bucket.is_empty() { String::new() } else { format!("{bucket}/") };
+    let mut bytes =
+        format!("{method} /{folder}{question}{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n").into_bytes();
     for (name, value) in &headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");

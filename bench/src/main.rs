@@ -7,12 +7,15 @@
 
 mod bodies;
 mod client;
+mod idle;
 mod ingest;
 mod machine;
 mod npy;
+mod overwrite;
 mod query;
 mod report;
 mod server;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,12 +41,18 @@ struct Arguments {
     what: Option<What>,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand, Clone)]
 enum What {
     /// PutVectors at 100, 384, 768 and 1536 dimensions.
     Ingest,
     /// QueryVectors on the real sets, then a restart.
     Query,
+    /// A million puts to 100,000 keys, deletes mixed in, under a memory limit.
+    Overwrite(overwrite::Options),
+    /// 100,000 idle indexes in 1,000 buckets: memory, start-up, first query.
+    Idle(idle::Options),
+    /// Requests, sequential rounds and bytes per query, cold and warm, per store; no server.
+    Store(store::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,7 +66,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Outcome {
-    if !arguments.server.is_file() {
+    let in_process = matches!(arguments.what, Some(What::Store(_)));
+    if !in_process && !arguments.server.is_file() {
         return Err(format!(
             "{} is not there; run it as `cargo xtask bench`",
             arguments.server.display()
@@ -66,25 +76,41 @@ fn run(arguments: &Arguments) -> Outcome {
     std::fs::create_dir_all(&arguments.work)
         .map_err(|e| format!("{}: {e}", arguments.work.display()))?;
     let mut report = report::Report::new();
-    let wants = |what: What| match (arguments.what, what) {
-        (None, _) | (Some(What::Ingest), What::Ingest) | (Some(What::Query), What::Query) => true,
-        (Some(_), _) => false,
-    };
-    if wants(What::Ingest) {
-        for dimension in [100, 384, 768, 1536] {
-            ingest::measure(arguments, dimension, &mut report)?;
+    match &arguments.what {
+        None => {
+            ingest_all(arguments, &mut report)?;
+            query_all(arguments, &mut report)?;
         }
-    }
-    if wants(What::Query) {
-        for set in ["glove100", "minilm384"] {
-            query::measure(arguments, set, &mut report)?;
-        }
+        Some(What::Ingest) => ingest_all(arguments, &mut report)?,
+        Some(What::Query) => query_all(arguments, &mut report)?,
+        Some(What::Overwrite(options)) => overwrite::measure(arguments, options, &mut report)?,
+        Some(What::Idle(options)) => idle::measure(arguments, options, &mut report)?,
+        Some(What::Store(options)) => store::measure(options, &arguments.work, &mut report)?,
     }
     report.write(&arguments.work)
+}
+
+fn ingest_all(arguments: &Arguments, report: &mut report::Report) -> Outcome {
+    [100, 384, 768, 1536]
+        .into_iter()
+        .try_for_each(|dimension| ingest::measure(arguments, dimension, report))
+}
+
+fn query_all(arguments: &Arguments, report: &mut report::Report) -> Outcome {
+    ["glove100", "minilm384"].into_iter().try_for_each(|set| query::measure(arguments, set, report))
 }
 
 impl Arguments {
     fn start_server(&self, folder: &std::path::Path) -> Outcome<server::Server> {
         server::Server::start(&self.server, folder)
+    }
+
+    fn start_server_with(
+        &self,
+        folder: &std::path::Path,
+        settings: &[(&str, &str)],
+    ) -> Outcome<server::Server> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        server::Server::start_with(&self.server, folder, settings.iter().map(own).collect())
     }
 }

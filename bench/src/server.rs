@@ -1,6 +1,7 @@
 //! The measured server: a process of its own, with its CPU time and memory read from /proc.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,9 @@ pub(crate) struct Server {
     child: Child,
     binary: PathBuf,
     folder: PathBuf,
+    settings: Vec<(String, String)>,
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Server {
@@ -24,6 +27,18 @@ impl Server {
     /// # Errors
     /// When it cannot be started or does not listen within 30 seconds.
     pub(crate) fn start(binary: &Path, folder: &Path) -> Outcome<Self> {
+        Self::start_with(binary, folder, Vec::new())
+    }
+
+    /// As [`Server::start`], with more settings as environment variables.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub(crate) fn start_with(
+        binary: &Path,
+        folder: &Path,
+        settings: Vec<(String, String)>,
+    ) -> Outcome<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let log = fs::File::create(folder.with_extension("log")).map_err(|e| e.to_string())?;
         let child = Command::new(binary)
@@ -35,12 +50,14 @@ impl Server {
             .env("VECTORBUCKET_ROOT_ACCESS_KEY_SECRET", SECRET)
             .env("VECTORBUCKET_ACCOUNT_ID", ACCOUNT)
             .env("VECTORBUCKET_LOG", "warn")
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(|e| format!("{}: {e}", binary.display()))?;
-        let server = Self { child, binary: binary.into(), folder: folder.into(), address };
+        let (binary, folder) = (binary.into(), folder.into());
+        let server = Self { child, binary, folder, settings, address, admin };
         server.wait()?;
         Ok(server)
     }
@@ -62,7 +79,7 @@ impl Server {
     /// Ends the process without warning and starts it again over the same folder.
     pub(crate) fn kill_and_restart(mut self) -> Outcome<Self> {
         self.end();
-        Self::start(&self.binary.clone(), &self.folder.clone())
+        Self::start_with(&self.binary.clone(), &self.folder.clone(), self.settings.clone())
     }
 
     /// Seconds of CPU the process used so far, all threads, user and system.
@@ -82,6 +99,25 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<f64>().ok());
         kib.unwrap_or(0.0) * 1024.0
+    }
+
+    /// A figure of the administrative listener's metrics, by its name without the common prefix.
+    ///
+    /// # Errors
+    /// When the listener does not answer or has no such figure.
+    pub(crate) fn metric(&self, name: &str) -> Outcome<f64> {
+        let text = self.metrics().map_err(|e| format!("{}: {e}", self.admin))?;
+        let is_it = |line: &&str| line.split(' ').next() == Some(&format!("vectorbucket_{name}"));
+        let value = text.lines().find(is_it).and_then(|line| line.rsplit(' ').next());
+        value.and_then(|value| value.parse().ok()).ok_or(format!("no metric {name}"))
+    }
+
+    fn metrics(&self) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
     }
 
     fn end(&mut self) {

@@ -43,7 +43,7 @@ impl Collector {
     /// Takes the reply to the outstanding request.
     pub fn reply(&mut self, reply: Reply) -> CollectorStep {
         match (std::mem::replace(&mut self.phase, Phase::Manifests), reply) {
-            (Phase::Manifests, Reply::Numbers(numbers)) => self.listed(numbers),
+            (Phase::Manifests, Reply::Manifests(numbers)) => self.listed(numbers),
             (Phase::Newest(numbers), Reply::Manifest(Some(newest))) => {
                 self.list_slots(newest, numbers)
             }
@@ -51,7 +51,8 @@ impl Collector {
             (Phase::Newest(_), Reply::Manifest(None)) => {
                 CollectorStep::Send(Request::ListManifests(0))
             }
-            (Phase::Slots(newest, manifests), Reply::Numbers(slots)) => {
+            (Phase::Slots(newest, manifests), Reply::SlotList(slots)) => {
+                let slots: Vec<_> = slots.into_iter().map(|slot| slot.seq).collect();
                 CollectorStep::Delete(plan_collection(&self.rules, &newest, &slots, &manifests))
             }
             _ => CollectorStep::Nothing,

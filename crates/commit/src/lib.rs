@@ -25,9 +25,14 @@ mod store;
 pub use collect::{Collector, CollectorStep};
 pub use error::{CommitError, CreateError, StoreError, StoreErrorKind};
 pub use format::FormatError;
-pub use log::{Collected, Committed, Event, Fold, FoldError, Folded, Log, Opened};
+pub use log::{
+    Collected, Committed, Event, Fold, FoldError, Folded, Log, Opened, Progress, Prover, Tip,
+};
 pub use manifest::{FOLDED_WRITERS_MAX, FoldedWriter, MANIFEST_BYTES_MAX, Manifest};
 #[doc(hidden)]
 pub use process::Process;
 pub use slot::{SLOT_BYTES_MAX, Slot, WriterId, groups, slot_bytes};
-pub use store::{Listing, LocalOptions, ObjectInfo, ObjectWriter, Store, StoreCounts, VerbCount};
+pub use store::{
+    Cloud, Listing, LocalOptions, ObjectInfo, ObjectWriter, RemoteOptions, Store, StoreCounts,
+    VerbCount,
+};

@@ -20,6 +20,7 @@
 use bytes::Bytes;
 
 use crate::format::{FRAME_BYTES, FormatError, Frame, seal};
+use crate::names::NUMBER_MAX;
 use crate::slot::WriterId;
 
 /// Longest manifest object in bytes.
@@ -123,7 +124,10 @@ impl Manifest {
         if body_len != fields.remaining() as u64 {
             return Err(FormatError::Field("body length"));
         }
-        if floor == 0 || folded_since > floor {
+        if number > NUMBER_MAX {
+            return Err(FormatError::Field("number"));
+        }
+        if floor == 0 || floor > NUMBER_MAX || folded_since > floor {
             return Err(FormatError::Field("floor"));
         }
         let body = fields.take(fields.remaining())?;

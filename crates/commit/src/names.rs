@@ -5,6 +5,9 @@ use std::fmt;
 
 const DIGITS: usize = 20;
 
+/// The highest number of an object; those above are nobody's. Arithmetic on numbers never overflows.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 /// The two numbered series of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Series {
@@ -28,7 +31,7 @@ impl Series {
         let rest = path.strip_prefix(prefix)?.strip_prefix('/')?;
         let digits = rest.strip_prefix(self.stem())?.strip_prefix('/')?;
         match digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => digits.parse().ok(),
+            true => digits.parse().ok().filter(|number| *number <= NUMBER_MAX),
             false => None,
         }
     }

@@ -26,6 +26,12 @@ pub struct Rules {
     pub folded_exactly: bool,
     /// A flush stands only on the floor it started from.
     pub check_floor: bool,
+    /// A view that was just opened is checked before it is taken for current.
+    pub check_opened: bool,
+    /// A check of created slots covers those whose create had returned when it was sent.
+    pub check_behind_create: bool,
+    /// How many slots an open reads before it knows whether they are needed.
+    pub guess_slots: u64,
 }
 
 impl Rules {
@@ -38,6 +44,9 @@ impl Rules {
         collect_fresh: true,
         folded_exactly: true,
         check_floor: true,
+        check_opened: true,
+        check_behind_create: true,
+        guess_slots: 256,
     };
 }
 
@@ -79,10 +88,14 @@ pub fn is_ours(rules: &Rules, found: &Slot, tried: &Slot) -> bool {
 /// The manifest knows only the highest batch of each writer, so it can confirm no batch but that
 /// one, and denies a batch only above it. A higher number proves nothing: two logs of one process
 /// may be open on one prefix for a moment, and then a later number can be folded first.
-pub fn held(rules: &Rules, manifest: &Manifest, slot: &Slot) -> Held {
+///
+/// `behind` are batches that this log sent to the numbers following the slot's after the slot had
+/// been created: where one of them was folded, so was the slot, since ghosts are never followed by
+/// a slot that counts.
+pub fn held(rules: &Rules, manifest: &Manifest, slot: &Slot, behind: &[u64]) -> Held {
     let last = slot.batches.last().map_or(0, |(number, _)| *number);
     match manifest.folded_of(slot.writer) {
-        Some(entry) if entry.batch == last => Held::Yes,
+        Some(entry) if entry.batch == last || behind.contains(&entry.batch) => Held::Yes,
         Some(entry) if entry.batch < last => Held::No,
         Some(_) if rules.folded_exactly => Held::Unknowable,
         Some(_) => Held::Yes,
@@ -96,11 +109,11 @@ pub fn held(rules: &Rules, manifest: &Manifest, slot: &Slot) -> Held {
 /// At or above the floor the slot is part of the log. Below it, the number had been folded: either
 /// with our slot in it (then the manifest holds our batch), or before our create was executed, on
 /// a number that was collected already (then nobody will ever count the slot).
-pub fn judge_slot(rules: &Rules, newest: &Manifest, slot: &Slot) -> Verdict {
+pub fn judge_slot(rules: &Rules, newest: &Manifest, slot: &Slot, behind: &[u64]) -> Verdict {
     if slot.seq >= newest.floor && slot.incarnation == newest.incarnation {
         return Verdict::Counts;
     }
-    match held(rules, newest, slot) {
+    match held(rules, newest, slot, behind) {
         Held::Yes => Verdict::Counts,
         Held::Unknowable => Verdict::Unknowable,
         Held::No if newest.closed || slot.incarnation != newest.incarnation => Verdict::Closed,
@@ -218,7 +231,7 @@ pub fn next_manifest(
         incarnation: base.incarnation,
         floor,
         closed: base.closed || marks().any(|mark| mark.closes),
-        batches: base.batches + marks().map(|mark| mark.count).sum::<u64>(),
+        batches: base.batches.saturating_add(marks().map(|mark| mark.count).sum()),
         folded: merge_folded(&base.folded, marks()),
         folded_since: base.folded_since,
         body,

@@ -6,8 +6,12 @@
 //! needs for that: the folder's lock, and syncs of every new folder (see `local`).
 
 mod count;
+mod hedge;
 mod local;
+mod pace;
 mod probe;
+mod remote;
+mod retry;
 mod writer;
 
 use std::fmt;
@@ -24,6 +28,8 @@ use self::count::{Counters, Verb};
 pub use self::count::{StoreCounts, VerbCount};
 use self::local::LocalFolder;
 pub use self::local::LocalOptions;
+use self::remote::OssStore;
+pub use self::remote::{Cloud, RemoteOptions};
 pub use self::writer::ObjectWriter;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::process::Process;
@@ -62,7 +68,9 @@ struct Inner {
     objects: Arc<dyn ObjectStore>,
     local: Option<LocalFolder>,
     sole_writer: bool,
-    counters: Counters,
+    counters: Arc<Counters>,
+    /// The same store by its own type, if it needs a check of its own at start.
+    oss: Option<Arc<OssStore>>,
     process: Process,
 }
 
@@ -88,6 +96,25 @@ impl Store {
         Ok(Self::new(objects, Some(folder), true))
     }
 
+    /// Opens a bucket of a remote service, without sending anything yet.
+    ///
+    /// Credentials come from the environment variables of the service's own SDK; `docs/stores.md`
+    /// lists them. Requests have deadlines; those that fail are repeated within them, but a create
+    /// only if it certainly was not sent; slow reads are sent a second time. Call
+    /// [`Self::probe`] before serving.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for settings that cannot be right, plain HTTP to another machine among them;
+    /// `Denied` for missing credentials.
+    pub fn open(options: &RemoteOptions) -> Result<Self, StoreError> {
+        let counters = Arc::new(Counters::by_wire());
+        let remote = remote::open(options, &counters)?;
+        let (objects, oss, process) = (remote.objects, remote.oss, Process::real());
+        let (local, sole_writer) = (None, false);
+        Ok(Self(Arc::new(Inner { objects, local, sole_writer, counters, oss, process })))
+    }
+
     /// A store in memory, gone with its last clone.
     ///
     /// Clones may be used as if by several processes: it does not claim a sole writer.
@@ -103,13 +130,13 @@ impl Store {
     /// As [`Self::from_object_store`], for one of several simulated processes.
     #[doc(hidden)]
     pub fn simulated(objects: Arc<dyn ObjectStore>, sole_writer: bool, process: Process) -> Self {
-        let counters = Counters::default();
-        Self(Arc::new(Inner { objects, local: None, sole_writer, counters, process }))
+        let counters = Arc::default();
+        Self(Arc::new(Inner { objects, local: None, sole_writer, counters, oss: None, process }))
     }
 
     fn new(objects: Arc<dyn ObjectStore>, local: Option<LocalFolder>, sole_writer: bool) -> Self {
-        let (counters, process) = (Counters::default(), Process::real());
-        Self(Arc::new(Inner { objects, local, sole_writer, counters, process }))
+        let (counters, process) = (Arc::default(), Process::real());
+        Self(Arc::new(Inner { objects, local, sole_writer, counters, oss: None, process }))
     }
 
     /// The process that uses the store.
@@ -134,6 +161,9 @@ impl Store {
     /// `Corrupt` if the store breaks one of its promises (the error names it), else what the store
     /// answered. Do not serve on a store that fails.
     pub async fn probe(&self) -> Result<(), StoreError> {
+        if let Some(oss) = &self.0.oss {
+            oss.refuse_versioning().await?;
+        }
         probe::probe(self).await
     }
 
@@ -226,6 +256,30 @@ impl Store {
         let location = parse(path)?;
         let read = async { self.0.objects.get(&location).await?.bytes().await };
         let result = read.await.map_err(|error| from_object_store(&location, error));
+        self.note_read(&result);
+        result
+    }
+
+    /// Reads an object that is not to be longer than `bytes_max`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`]; `Corrupt` if the object is longer, of which nothing is read then.
+    pub async fn get_at_most(&self, path: &str, bytes_max: usize) -> Result<Bytes, StoreError> {
+        let location = parse(path)?;
+        let read = async {
+            let found = self.0.objects.get(&location).await?;
+            match found.meta.size <= bytes_max as u64 {
+                true => found.bytes().await.map(Ok),
+                false => Ok(Err(found.meta.size)),
+            }
+        };
+        let result = match read.await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(size)) => Err(StoreError::new(StoreErrorKind::Corrupt, path)
+                .with_source(format!("{size} bytes, where {bytes_max} are the most"))),
+            Err(error) => Err(from_object_store(&location, error)),
+        };
         self.note_read(&result);
         result
     }
@@ -405,7 +459,9 @@ fn from_prefix(path: &str, error: object_store::Error) -> StoreError {
         | E::NotSupported { .. }
         | E::NotImplemented { .. }
         | E::UnknownConfigurationKey { .. } => (StoreErrorKind::Invalid, true),
-        _ => (local::io_kind(&error).unwrap_or(StoreErrorKind::Unavailable), false),
+        _ => remote::judge(&error).unwrap_or_else(|| {
+            (local::io_kind(&error).unwrap_or(StoreErrorKind::Unavailable), false)
+        }),
     };
     let told = StoreError::new(kind, path).with_source(error);
     if refused { told.not_executed() } else { told }

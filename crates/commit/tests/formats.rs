@@ -36,7 +36,7 @@ fn manifests() -> impl Strategy<Value = Manifest> {
             let writer = WriterId(writer);
             let body = Bytes::from(body);
             Manifest {
-                number,
+                number: number >> 1,
                 writer,
                 stamp,
                 incarnation,

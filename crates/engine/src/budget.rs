@@ -1,12 +1,13 @@
 //! How an engine's memory, and the share of the machine that background work may take, are divided.
 //!
 //! ```text
-//! memory_limit
-//!   1/4   memtables of all open indexes together, frozen ones too
-//!   1/4   the memory tier of the cache
-//!   1/8   scans: what queries load beyond the cache, window by window
-//!   1/8   flushes and merges: rows on their way into a segment
-//!   1/4   left alone: bodies of requests, maps and bitmaps of open indexes, the allocator's slack
+//! memory_limit (of the process)
+//!   3/16  memtables of all open indexes together, frozen ones too
+//!   3/16  the memory tier of the cache
+//!   3/32  scans: what queries load beyond the cache, window by window
+//!   3/32  flushes and merges: rows on their way into a segment
+//!   4/16  requests: their bodies and answers, bounded by the server's admission
+//!   3/16  left alone: code, maps and bitmaps of open indexes, the allocator's slack
 //! ```
 //!
 //! A share is a [`Gate`] (ask, wait, give back when dropped) or a number. A single job larger than
@@ -15,9 +16,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::gauge::Gauge;
 use crate::options::{Background, Options};
 
 /// The shares of one engine.
@@ -30,8 +32,6 @@ pub(crate) struct Budget {
     pub(crate) scans: Gate,
     /// Bytes of rows that flushes and merges hold.
     pub(crate) merges: Gate,
-    /// Merges under way.
-    pub(crate) merge_jobs: Semaphore,
     pub(crate) pace: Pace,
 }
 
@@ -39,19 +39,18 @@ impl Budget {
     pub(crate) fn new(options: &Options) -> Self {
         let limit = options.memory_limit;
         Self {
-            memtables: Memtables::new(limit / 4),
-            cache_bytes: limit / 4,
-            scans: Gate::new(limit / 8),
-            merges: Gate::new(limit / 8),
-            merge_jobs: Semaphore::new(options.background.merges_max.max(1)),
+            memtables: Memtables::new(limit / 16 * 3),
+            cache_bytes: options.cache_memory_bytes.unwrap_or(limit / 16 * 3),
+            scans: Gate::new(limit / 32 * 3),
+            merges: Gate::new(limit / 32 * 3),
             pace: Pace::new(&options.background),
         }
     }
 
-    /// A memtable of this many bytes is flushed: as the options say, but at most a quarter of what
+    /// A memtable of this many bytes is flushed: as the options say, but at most a third of what
     /// all memtables may take, so that one fills while the one before is written.
     pub(crate) fn memtable_bytes_max(&self, options: &Options) -> usize {
-        options.memtable_bytes_max.min(self.memtables.limit / 4).max(1)
+        options.memtable_bytes_max.min(self.memtables.limit / 3).max(1)
     }
 }
 
@@ -59,24 +58,24 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Memtables {
     limit: usize,
-    total: watch::Sender<usize>,
+    total: Gauge,
 }
 
 impl Memtables {
     fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), total: watch::Sender::new(0) }
+        Self { limit: limit.max(1), total: Gauge::default() }
     }
 
     /// An index's memtables went from `before` to `after` bytes.
     pub(crate) fn change(&self, before: usize, after: usize) {
         if before != after {
-            self.total.send_modify(|total| *total = (*total + after).saturating_sub(before));
+            self.total.modify(|total| (total + after).saturating_sub(before));
         }
     }
 
     /// Bytes of all memtables.
     pub(crate) fn bytes(&self) -> usize {
-        *self.total.borrow()
+        self.total.get()
     }
 
     /// Whether flushing should begin, the largest memtable first.
@@ -91,9 +90,7 @@ impl Memtables {
 
     /// Returns once there is room for writers.
     pub(crate) async fn room(&self) {
-        let mut total = self.total.subscribe();
-        // The sender lives as long as `self`.
-        let _ = total.wait_for(|total| *total < self.limit).await;
+        self.total.wait_until(|total| total < self.limit).await;
     }
 }
 
@@ -224,20 +221,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn writers_wait_for_the_memtables_of_all_indexes_together() {
-        let budget = budget(400, Background::default());
+        let budget = budget(544, Background::default());
         let memtables = &budget.memtables;
         memtables.change(0, 40);
-        memtables.change(0, 59);
+        memtables.change(0, 61);
         assert!(memtables.are_crowded() && !memtables.are_full());
         memtables.room().await;
-        memtables.change(59, 60);
+        memtables.change(61, 62);
         assert!(memtables.are_full());
         let wait = Duration::from_secs(1);
         assert!(tokio::time::timeout(wait, memtables.room()).await.is_err());
-        memtables.change(60, 0);
+        memtables.change(62, 0);
         memtables.room().await;
         assert_eq!(memtables.bytes(), 40);
-        assert_eq!(budget.memtable_bytes_max(&Options::default()), 25);
+        assert_eq!(budget.memtable_bytes_max(&Options::default()), 34);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,9 @@ use vb_commit::{Store, WriterId};
 use vb_kernel::Kernels;
 
 use crate::budget::Budget;
-use crate::options::Options;
+use crate::cache::{Cache, CacheOptions, DiskOptions};
+use crate::index::collect::Garbage;
+use crate::options::{DiskCache, Options};
 use crate::pool::Pool;
 use crate::stats::Meters;
 
@@ -16,6 +18,8 @@ use crate::stats::Meters;
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) store: Store,
+    /// Parts of segments, of all indexes.
+    pub(crate) cache: Cache,
     pub(crate) options: Options,
     pub(crate) pool: Pool,
     pub(crate) kernels: Kernels,
@@ -24,22 +28,43 @@ pub(crate) struct Context {
     pub(crate) meters: Meters,
     /// How memory and background work are divided.
     pub(crate) budget: Budget,
+    /// What is, or will be, no longer needed in the store.
+    pub(crate) garbage: Garbage,
     /// Tells the driver that there may be something to do before its next round.
     pub(crate) wake: Notify,
     started: Instant,
 }
 
 impl Context {
-    pub(crate) fn new(store: Store, mut options: Options, kernels: Kernels) -> Self {
+    /// `store_id` tells the store's objects from those of others in a cache on disk.
+    pub(crate) fn new(
+        store: Store,
+        store_id: u128,
+        mut options: Options,
+        kernels: Kernels,
+    ) -> Self {
         // A memtable of no size would be full while it is empty, and never take a write.
         options.memtable_bytes_max = options.memtable_bytes_max.max(1);
+        let pool = Pool::new(options.threads);
+        let budget = Budget::new(&options);
+        let cache_options = CacheOptions {
+            memory_bytes: budget.cache_bytes as u64,
+            load_bytes_max: budget.scans.bytes() as u64,
+            disk: options.cache.clone().map(|DiskCache { dir, bytes_max }| DiskOptions {
+                dir,
+                bytes_max,
+                store_id,
+            }),
+        };
         Self {
+            cache: Cache::new(store.clone(), pool.clone(), cache_options),
             store,
-            pool: Pool::new(options.threads),
+            pool,
             kernels,
             writer: WriterId(options.random.id()),
             meters: Meters::default(),
-            budget: Budget::new(&options),
+            budget,
+            garbage: Garbage::default(),
             wake: Notify::new(),
             started: Instant::now(),
             options,

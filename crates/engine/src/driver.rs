@@ -1,10 +1,12 @@
-//! The one background task: flushes, closes what is idle, completes and sweeps deletions.
+//! The one background task: flushes, merges, collects, closes what is idle, completes and sweeps
+//! deletions.
 //!
 //! It looks at everything open once per round, or sooner when woken, lets [`crate::plan`] decide,
-//! and runs the steps as jobs, a bounded number at a time and at most one per index or bucket. It
-//! ends when the engine is gone.
+//! and runs the steps as jobs, a bounded number at a time and at most one of a kind per index or
+//! bucket. Flushes go before merges, and always find a place: merges leave one free. It ends when the
+//! engine is gone.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,18 +17,24 @@ use crate::catalog::idle_max;
 use crate::engine::Inner;
 use crate::error::Error;
 use crate::index;
-use crate::plan::{Step, plan};
+use crate::index::OpenIndex;
+use crate::index::merge::docs_max;
+use crate::plan::{IndexFacts, Limits, plan};
 use crate::records::{BucketId, IndexId};
+use crate::registry::Opened;
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_millis(500);
-/// Jobs at a time.
-const JOBS_MAX: usize = 4;
+/// Collections that are begun in one round.
+const COLLECTIONS_MAX: usize = 2;
 
 /// What a job works on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
+    /// Flushing or closing.
     Index(IndexId),
+    Merge(IndexId),
+    Collection(IndexId),
     Bucket(BucketId),
     /// The walk over all buckets.
     Store,
@@ -35,12 +43,13 @@ enum Subject {
 /// Runs rounds until the engine is gone.
 pub(crate) async fn run(engine: Weak<Inner>) {
     let mut jobs: JoinSet<Subject> = JoinSet::new();
-    let mut busy = HashSet::new();
+    let mut busy = BTreeSet::new();
     loop {
         let Some(context) = engine.upgrade().map(|inner| Arc::clone(&inner.context)) else {
             return;
         };
         tokio::select! {
+            biased;
             Some(done) = jobs.join_next() => match done {
                 Ok(subject) => {
                     busy.remove(&subject);
@@ -56,29 +65,11 @@ pub(crate) async fn run(engine: Weak<Inner>) {
     }
 }
 
-fn start_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut HashSet<Subject>) {
-    for (id, index) in inner.indexes.all() {
-        let subject = Subject::Index(id);
-        let step = plan(&index.facts(), &inner.context.options);
-        if step == Step::Nothing || jobs.len() >= JOBS_MAX || !busy.insert(subject.clone()) {
-            continue;
-        }
-        let inner = Arc::clone(inner);
-        jobs.spawn(async move {
-            match step {
-                // The outcome is noted in the index's status.
-                Step::Flush => drop(index.flush().await),
-                Step::Close => {
-                    index.close().await;
-                    inner.indexes.forget(&id, &index);
-                }
-                Step::Nothing => {}
-            }
-            subject
-        });
-    }
+fn start_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut BTreeSet<Subject>) {
+    start_index_jobs(inner, jobs, busy);
+    start_collections(inner, jobs, busy);
     start_bucket_jobs(inner, jobs, busy);
-    let walks = inner.walk.is_due(inner.context.unix_ms()) && jobs.len() < JOBS_MAX;
+    let walks = inner.walk.is_due(inner.context.unix_ms()) && has_place(inner, jobs);
     if walks && busy.insert(Subject::Store) {
         let inner = Arc::clone(inner);
         jobs.spawn(async move {
@@ -88,14 +79,146 @@ fn start_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut HashSe
     }
 }
 
-fn start_bucket_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut HashSet<Subject>) {
+/// Whether another job may begin.
+fn has_place(inner: &Inner, jobs: &JoinSet<Subject>) -> bool {
+    jobs.len() < inner.context.options.background.jobs_max.max(2)
+}
+
+fn limits(inner: &Inner) -> Limits {
+    let (options, budget) = (&inner.context.options, &inner.context.budget);
+    Limits {
+        memtable_bytes_max: budget.memtable_bytes_max(options),
+        flush_age: options.flush_age,
+        idle_after: options.idle_after,
+        compaction: options.compaction,
+        docs_max: docs_max(budget.merges.bytes()),
+    }
+}
+
+/// What is known about everything open. When memtables take too much together, the largest goes first.
+fn all_facts(inner: &Inner) -> Vec<(IndexId, Arc<OpenIndex>, IndexFacts)> {
+    let facts = |(id, index): (IndexId, Arc<OpenIndex>)| {
+        let facts = index.facts();
+        (id, index, facts)
+    };
+    let open = inner.indexes.all().into_iter().filter(|(_, index)| !index.is_ending());
+    let mut all: Vec<_> = open.map(facts).collect();
+    all.sort_unstable_by_key(|(id, _, facts)| (std::cmp::Reverse(facts.active_bytes), *id));
+    let crowded = inner.context.budget.memtables.are_crowded();
+    let mut by_size = all.iter_mut().filter(|_| crowded);
+    if let Some((_, _, largest)) = by_size.find(|(_, _, facts)| !facts.flush_rests) {
+        largest.crowded = true;
+    }
+    all
+}
+
+fn start_index_jobs(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut BTreeSet<Subject>) {
+    let limits = limits(inner);
+    forget_ended(inner, jobs, busy);
+    let mut merges = Vec::new();
+    for (id, index, facts) in all_facts(inner) {
+        let steps = plan(&facts, &limits);
+        merges.extend(steps.merge.map(|names| (id, Arc::clone(&index), names)));
+        let subject = Subject::Index(id);
+        let wanted = steps.flush || steps.close;
+        if !wanted || !has_place(inner, jobs) || !busy.insert(subject.clone()) {
+            continue;
+        }
+        let inner = Arc::clone(inner);
+        jobs.spawn(async move {
+            if steps.flush {
+                // The outcome is noted in the index's status.
+                let _ = index.flush().await;
+                inner.context.wake.notify_one();
+            } else {
+                index.close().await;
+                inner.indexes.forget(&id, &index);
+            }
+            subject
+        });
+    }
+    start_merges(inner, merges, jobs, busy);
+}
+
+/// An index whose task ended by itself (dropped elsewhere, broken) has no more work to do, and must
+/// not be kept in memory until somebody happens to ask for it.
+fn forget_ended(inner: &Arc<Inner>, jobs: &mut JoinSet<Subject>, busy: &mut BTreeSet<Subject>) {
+    for (id, index) in inner.indexes.all() {
+        let subject = Subject::Index(id);
+        if !index.is_ending() || !busy.insert(subject.clone()) {
+            continue;
+        }
+        let inner = Arc::clone(inner);
+        jobs.spawn(async move {
+            index.ended().await;
+            inner.indexes.forget(&id, &index);
+            subject
+        });
+    }
+}
+
+fn start_merges(
+    inner: &Arc<Inner>,
+    merges: Vec<(IndexId, Arc<OpenIndex>, Vec<u128>)>,
+    jobs: &mut JoinSet<Subject>,
+    busy: &mut BTreeSet<Subject>,
+) {
+    let background = &inner.context.options.background;
+    let merges_max = background.merges_max.max(1).min(background.jobs_max.max(2) - 1);
+    let mut under_way = busy.iter().filter(|busy| matches!(busy, Subject::Merge(_))).count();
+    for (id, index, names) in merges {
+        let subject = Subject::Merge(id);
+        let place = under_way < merges_max && has_place(inner, jobs);
+        if !place || !busy.insert(subject.clone()) {
+            continue;
+        }
+        under_way += 1;
+        let inner = Arc::clone(inner);
+        jobs.spawn(async move {
+            // The outcome is noted in the index's status.
+            let _ = index.merge(Some(names.into_iter().collect())).await;
+            inner.context.wake.notify_one();
+            subject
+        });
+    }
+}
+
+fn start_collections(
+    inner: &Arc<Inner>,
+    jobs: &mut JoinSet<Subject>,
+    busy: &mut BTreeSet<Subject>,
+) {
+    if !has_place(inner, jobs) {
+        return;
+    }
+    for (id, wanted) in inner.context.garbage.take_due(COLLECTIONS_MAX) {
+        let subject = Subject::Collection(id);
+        if !busy.insert(subject.clone()) {
+            inner.context.garbage.note(id, wanted, ROUND);
+            continue;
+        }
+        let inner = Arc::clone(inner);
+        jobs.spawn(async move {
+            if let Err(error) = index::collect::run(&inner.context, id, wanted).await {
+                tracing::warn!(index = %id, %error, "could not collect what is no longer needed");
+            }
+            subject
+        });
+    }
+}
+
+fn start_bucket_jobs(
+    inner: &Arc<Inner>,
+    jobs: &mut JoinSet<Subject>,
+    busy: &mut BTreeSet<Subject>,
+) {
     let open = inner.buckets.all();
     let idle_max = idle_max(open.len(), &inner.context.options);
     for (id, bucket) in open {
         let subject = Subject::Bucket(id.clone());
         let idle = bucket.idle() >= idle_max;
         let work = bucket.has_background_work(|at_ms| inner.sweep_is_last(at_ms));
-        if !(idle || work) || jobs.len() >= JOBS_MAX || !busy.insert(subject.clone()) {
+        if !(idle || work) || !has_place(inner, jobs) || !busy.insert(subject.clone()) {
             continue;
         }
         let inner = Arc::clone(inner);

@@ -84,10 +84,10 @@ impl Engine {
                 Kernels::at(level).ok_or(Error::Invalid("the CPU lacks this instruction level"))?
             }
         };
-        format::check(&store, options.random.id()).await?;
+        let store_id = format::check(&store, options.random.id()).await?;
         let opens_max = options.opens_max;
         let inner = Arc::new(Inner {
-            context: Arc::new(Context::new(store, options, kernels)),
+            context: Arc::new(Context::new(store, store_id, options, kernels)),
             buckets: Registry::new(opens_max),
             indexes: Registry::new(opens_max),
             records: RecordCache::default(),
@@ -135,8 +135,10 @@ impl Engine {
         for (_, index) in indexes {
             stats.memtable_bytes += index.status.unflushed_bytes() as u64;
             stats.segments += index.status.segment_count() as u64;
-            stats.records += index.view().live;
+            stats.records += index.published().view().live;
         }
+        stats.memtables_full = u64::from(inner.context.budget.memtables.are_full());
+        stats.cache = inner.context.cache.stats();
         let counts = inner.context.store.counts();
         let verbs = [counts.create, counts.put, counts.get, counts.list, counts.delete];
         stats.store_requests = verbs.iter().map(|verb| verb.requests).sum();

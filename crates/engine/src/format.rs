@@ -35,17 +35,17 @@ impl Label {
     }
 }
 
-/// Reads the label, or makes it with `id` if there is none yet.
+/// Reads the label, or makes it with `id` if there is none yet. Returns the store's id.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if it is damaged or of another format; else as the store fails.
-pub(crate) async fn check(store: &Store, id: u128) -> Result<(), Error> {
+pub(crate) async fn check(store: &Store, id: u128) -> Result<u128, Error> {
     let bytes = match store.get(paths::FORMAT).await {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let label = Label { format: FORMAT, store: id };
             match store.create(paths::FORMAT, label.encode().into()).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(id),
                 // Another process was faster, or the reply to our own create was lost.
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
                     store.get(paths::FORMAT).await?
@@ -55,8 +55,16 @@ pub(crate) async fn check(store: &Store, id: u128) -> Result<(), Error> {
         }
         Err(error) => return Err(error.into()),
     };
-    match Label::decode(&bytes) {
-        Some(label) if label.format == FORMAT => Ok(()),
+    read(&bytes)
+}
+
+/// The id of the store that a label names.
+///
+/// # Errors
+/// [`Error::Corrupt`] if it is damaged or of another format.
+pub(crate) fn read(label: &[u8]) -> Result<u128, Error> {
+    match Label::decode(label) {
+        Some(label) if label.format == FORMAT => Ok(label.store),
         Some(_) => Err(corrupt(paths::FORMAT, 0, "a format that this program does not know")),
         None => Err(corrupt(paths::FORMAT, 0, "not a label of a store")),
     }

@@ -21,6 +21,11 @@ pub fn catalog_command(bytes: &[u8]) {
     }
 }
 
+/// The name of a file of the disk cache, a zero, and the file.
+pub fn cache_file(bytes: &[u8]) {
+    crate::cache::fuzz_file(bytes);
+}
+
 /// A catalog manifest body.
 pub fn catalog_manifest(bytes: &[u8]) {
     if let Ok(bucket) = Bucket::decode(Bytes::copy_from_slice(bytes)) {

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
 use tokio::time::Instant;
 use vb_search::Schema;
 
+use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::fetch::{self, Job, Origin};
 use crate::index::event::{check_batch, encode_delete, encode_put};
+use crate::index::view::SegmentView;
 use crate::index::{OpenIndex, WriteError};
 use crate::paths;
-use crate::query::{self, Damaged};
-use crate::read;
+use crate::query::{Found, Search, Warming};
+use crate::read::{Lookup, Page};
 use crate::records::{BucketId, IndexId, IndexRecord, IndexSettings};
 use crate::requests::{GetRequest, Hit, ListPage, ListRequest, PutBatch, Query, Row};
+use crate::spread::Spreading;
 
 /// How often a call repeats on a writer task that was just ending.
 const REPEATS_MAX: usize = 8;
@@ -84,12 +89,12 @@ impl IndexHandle {
     /// # Errors
     /// [`Error::NoSuchIndex`], [`Error::Corrupt`], or as the store fails.
     pub async fn get(&self, request: GetRequest) -> Result<Vec<Option<Row>>, Error> {
-        let context = &self.engine.inner.context;
-        context.meters.gets.add(1);
-        let index = self.readable().await?;
-        let settings = Arc::clone(&self.settings);
-        let read = move || read::get(index.published(), &settings.schema, &request);
-        context.pool.run(read).await.map_err(|damaged| self.corrupt(&damaged))
+        self.context().meters.gets.add(1);
+        self.read(
+            |origin, segments| Lookup::new(origin, segments, request.clone()),
+            |job, index| job.start(index.published()),
+        )
+        .await
     }
 
     /// Reads one page of the listing, from one snapshot.
@@ -100,12 +105,12 @@ impl IndexHandle {
         if request.segment_index >= request.segment_count {
             return Err(Error::Invalid("a listing's part is below their count"));
         }
-        let context = &self.engine.inner.context;
-        context.meters.lists.add(1);
-        let view = self.readable().await?.view();
-        let settings = Arc::clone(&self.settings);
-        let read = move || read::list(&view, &settings.schema, &request);
-        context.pool.run(read).await.map_err(|damaged| self.corrupt(&damaged))
+        self.context().meters.lists.add(1);
+        self.read(
+            |origin, segments| Page::new(origin, segments, request.clone()),
+            |job, index| job.start(index.published().view()),
+        )
+        .await
     }
 
     /// The nearest matching records, by (distance, key): `top_k` of them, or all if fewer match.
@@ -115,16 +120,126 @@ impl IndexHandle {
     /// [`IndexHandle::get`].
     pub async fn query(&self, query: Query) -> Result<Vec<Hit>, Error> {
         self.check_query(&query)?;
-        let context = &self.engine.inner.context;
         let started = Instant::now();
-        let view = self.readable().await?.view();
-        let (settings, kernels) = (Arc::clone(&self.settings), context.kernels);
-        let answer = move || query::run(&view, &settings.schema, kernels, &query);
-        let found = context.pool.run(answer).await.map_err(|damaged| self.corrupt(&damaged))?;
-        context.meters.queries.add(1);
-        context.meters.rows_scanned.add(found.scanned);
-        context.meters.query_micros.add_time(started.elapsed());
+        let query = Arc::new(query);
+        let found = match self.spread(&query).await? {
+            Some(found) => found,
+            None => self.search(&query).await?,
+        };
+        let meters = &self.context().meters;
+        meters.queries.add(1);
+        meters.rows_scanned.add(found.scanned);
+        meters.query_micros.add_time(started.elapsed());
         Ok(found.hits)
+    }
+
+    async fn search(&self, query: &Arc<Query>) -> Result<Found, Error> {
+        self.read(
+            |origin, segments| Search::new(Arc::clone(query), origin, segments),
+            |job, index| job.start(index.published().view()),
+        )
+        .await
+    }
+
+    /// The query answered together with other processes; `None` if the index is not worth it, or
+    /// there are none.
+    async fn spread(&self, query: &Arc<Query>) -> Result<Option<Found>, Error> {
+        let Some(spread) = self.context().options.spread.clone() else { return Ok(None) };
+        let segments = self.open().await?.published().likely_segments();
+        let bytes = segments.iter().map(|segment| segment.meta.length).sum();
+        let helpers = match segments.len() {
+            0 | 1 => Vec::new(),
+            _ => spread.helpers(self.id, bytes),
+        };
+        if helpers.is_empty() {
+            return Ok(None);
+        }
+        let _first = self.context().budget.pace.foreground();
+        let run = async || {
+            let index = self.readable().await?;
+            let (origin, view) = (index.origin(), &*index.published().view());
+            Spreading { origin, view, query, helpers: &helpers, spread: &*spread }.run().await
+        };
+        match run().await {
+            Err(error) if fetch::is_gone(&error) => {
+                self.read_anew().await?;
+                run().await.map_err(fetch::lost)
+            }
+            done => done,
+        }
+        .map(Some)
+    }
+
+    /// Reads what a query needs into the cache, as far as it has room: keys, posting lists, vectors.
+    /// A later query then finds it in memory.
+    ///
+    /// # Errors
+    /// As [`IndexHandle::get`].
+    pub async fn warm(&self) -> Result<(), Error> {
+        self.read(Warming::new, |job, index| job.start(&index.published().view())).await
+    }
+
+    /// Makes the index current and runs a job on it. While the writer is asked, the job reads what it
+    /// will most likely need.
+    ///
+    /// Objects can be gone because a newer manifest replaced them: then all is done once more, on the
+    /// newest manifest.
+    async fn read<J: Job>(
+        &self,
+        new: impl Fn(Origin, Arc<[SegmentView]>) -> J,
+        start: impl Fn(J, &OpenIndex) -> J,
+    ) -> Result<J::Output, Error> {
+        let _first = self.context().budget.pace.foreground();
+        match self.try_read(&new, &start).await {
+            Err(error) if fetch::is_gone(&error) => {
+                self.read_anew().await?;
+                self.try_read(&new, &start).await.map_err(fetch::lost)
+            }
+            read => read,
+        }
+    }
+
+    async fn try_read<J: Job>(
+        &self,
+        new: impl Fn(Origin, Arc<[SegmentView]>) -> J,
+        start: impl Fn(J, &OpenIndex) -> J,
+    ) -> Result<J::Output, Error> {
+        for _ in 0..REPEATS_MAX {
+            let index = self.open().await?;
+            let mut job = new(index.origin().clone(), index.published().likely_segments());
+            if !index.is_current() {
+                // What fails early fails again when it is needed, or is not needed.
+                let early = fetch::prepare(self.context(), &mut job);
+                let (current, _) = join(index.catch_up(), early).await;
+                match current {
+                    Ok(()) => {}
+                    Err(WriteError::Failed(error)) => return Err(self.gone(error).await),
+                    Err(WriteError::NotSent) => continue,
+                }
+            }
+            return fetch::run(self.context(), start(job, &index)).await;
+        }
+        Err(Error::Conflict)
+    }
+
+    /// Goes over to the newest manifest. Where nobody else writes there is no newer one than the
+    /// one known.
+    async fn read_anew(&self) -> Result<(), Error> {
+        if self.context().store.sole_writer() {
+            return Ok(());
+        }
+        for _ in 0..REPEATS_MAX {
+            match self.open().await?.read_anew().await {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Failed(error)) => return Err(self.gone(error).await),
+                Err(WriteError::NotSent) => {}
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    fn context(&self) -> &Context {
+        &self.engine.inner.context
     }
 
     /// Folds every record that is not in a segment yet into one now, without waiting for the
@@ -134,6 +249,14 @@ impl IndexHandle {
     /// [`Error::Conflict`] if another flush came first; else as [`IndexHandle::get`].
     pub async fn flush(&self) -> Result<(), Error> {
         self.readable().await?.flush().await
+    }
+
+    /// Merges all segments into one now, which leaves out what is deleted. Writes go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another process changed them first; else as [`IndexHandle::get`].
+    pub async fn compact(&self) -> Result<(), Error> {
+        self.readable().await?.merge(None).await
     }
 
     fn check_query(&self, query: &Query) -> Result<(), Error> {
@@ -195,14 +318,6 @@ impl IndexHandle {
             },
             Ok(_) | Err(Error::NoSuchBucket) => Error::NoSuchIndex,
             Err(error) => error,
-        }
-    }
-
-    fn corrupt(&self, damaged: &Damaged) -> Error {
-        Error::Corrupt {
-            path: paths::segment(self.id, damaged.segment),
-            offset: 0,
-            reason: damaged.cause.to_string(),
         }
     }
 }

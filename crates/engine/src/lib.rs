@@ -19,9 +19,8 @@
 //!   [`Error::Corrupt`].
 //! - Time, chance and objects come in through [`Clock`], [`Random`] and [`vb_commit::Store`] alone.
 
-#[expect(dead_code, reason = "the readers come next")]
-mod cache;
 mod budget;
+mod cache;
 mod catalog;
 mod codec;
 mod context;
@@ -32,8 +31,10 @@ mod fetch;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
+mod gauge;
 mod handle;
 mod index;
+pub mod inspect;
 mod mailbox;
 mod options;
 mod paths;
@@ -47,11 +48,13 @@ mod requests;
 mod spread;
 mod stats;
 
+pub use cache::CacheStats;
 pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;
 pub use options::{
-    Background, Clock, Compaction, Options, Random, Sabotage, SystemClock, SystemRandom,
+    Background, Clock, Compaction, DiskCache, Options, Random, ReadConsistency, Sabotage,
+    SystemClock, SystemRandom,
 };
 pub use records::{
     BucketChange, BucketId, BucketRecord, BucketSettings, Created, IndexId, IndexRecord,

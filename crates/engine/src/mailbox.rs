@@ -4,7 +4,9 @@
 //! in there, and ends. Only then may the log be opened again, so that one process never has two
 //! writers on a log; [`Mailbox::ended`] waits for that moment.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Requests that wait for a task at most; further senders wait for room.
 const CAPACITY: usize = 1024;
@@ -13,14 +15,25 @@ const CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Mailbox<R> {
     sender: mpsc::Sender<R>,
-    ended: watch::Receiver<()>,
+    ended: Arc<Semaphore>,
 }
 
 /// The task's side; dropping it is the end of the task.
 #[derive(Debug)]
 pub(crate) struct Inbox<R> {
     pub(crate) receiver: mpsc::Receiver<R>,
-    _ended: watch::Sender<()>,
+    _end: End,
+}
+
+/// The end of a task: a semaphore without permits, whose waiters go on, in their order, when it is
+/// closed.
+#[derive(Debug)]
+struct End(Arc<Semaphore>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Why a request has no answer.
@@ -35,8 +48,9 @@ pub(crate) enum Unanswered {
 /// A connected pair.
 pub(crate) fn mailbox<R>() -> (Mailbox<R>, Inbox<R>) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
-    let (alive, ended) = watch::channel(());
-    (Mailbox { sender, ended }, Inbox { receiver, _ended: alive })
+    let ended = Arc::new(Semaphore::new(0));
+    let end = End(Arc::clone(&ended));
+    (Mailbox { sender, ended }, Inbox { receiver, _end: end })
 }
 
 impl<R> Mailbox<R> {
@@ -62,7 +76,7 @@ impl<R> Mailbox<R> {
 
     /// Waits until the task is gone.
     pub(crate) async fn ended(&self) {
-        let mut ended = self.ended.clone();
-        while ended.changed().await.is_ok() {}
+        // There is never a permit: it returns when the semaphore is closed.
+        let _ = self.ended.acquire().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Settings of an engine, and the two doors through which time and chance enter.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,10 +32,19 @@ pub struct Options {
     /// After how long a dropped index's prefix is swept for the second and last time, on a store
     /// with other writers.
     pub sweep_grace: Duration,
-    /// Bytes of memory that records not yet in segments, cached parts of segments, scans and merges
-    /// take together, about; `budget.rs` says how it is divided. What requests and their bodies take
-    /// comes on top and is bounded by the caller.
+    /// Bytes of memory of the process, about: records not yet in segments, cached parts of segments,
+    /// scans and merges get their shares of it, and a quarter is left to the bodies of requests, which
+    /// the caller bounds. `budget.rs` says how it is divided.
     pub memory_limit: usize,
+    /// Where parts of segments are kept on a local disk; `None`: nowhere, or the store is local.
+    pub cache: Option<DiskCache>,
+    /// Bytes of parts of segments in memory; `None`: the share of `memory_limit`.
+    pub cache_memory_bytes: Option<usize>,
+    /// A segment object up to this length is read whole as soon as any of it is missing: one round for
+    /// everything that calls will need of it.
+    pub whole_bytes_max: u64,
+    /// How current reads are on a store with other writers.
+    pub read_consistency: ReadConsistency,
     /// When segments are merged and rewritten.
     pub compaction: Compaction,
     /// On a store with other writers, how long an object stays after the last manifest that names it
@@ -75,6 +85,10 @@ impl Default for Options {
             catalog_age_max: Duration::from_secs(2),
             sweep_grace: Duration::from_secs(3600),
             memory_limit: 1 << 30,
+            cache: None,
+            cache_memory_bytes: None,
+            whole_bytes_max: 2 << 20,
+            read_consistency: ReadConsistency::Strong,
             compaction: Compaction::default(),
             collect_grace: Duration::from_secs(3600),
             background: Background::default(),
@@ -88,6 +102,24 @@ impl Default for Options {
             random: Arc::new(SystemRandom),
         }
     }
+}
+
+/// A folder for parts of segments that were read from a remote store. It may be deleted at any time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskCache {
+    /// The folder; several stores and processes may share it.
+    pub dir: PathBuf,
+    /// Bytes it may take, about.
+    pub bytes_max: u64,
+}
+
+/// What a read is promised to see of other processes' writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadConsistency {
+    /// Every write that was acknowledged anywhere before the read began.
+    Strong,
+    /// Every write that was acknowledged anywhere this long before, and all writes of this process.
+    Bounded(Duration),
 }
 
 /// When segments are merged and rewritten; `docs/design/compaction.md` has the arithmetic.

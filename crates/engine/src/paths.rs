@@ -11,6 +11,9 @@ use crate::records::{BucketId, IndexId};
 
 pub(crate) const FORMAT: &str = "format.json";
 pub(crate) const CATALOG: &str = "catalog";
+pub(crate) const INDEX: &str = "index";
+/// Journals of restores under way.
+pub(crate) const RESTORE: &str = "restore";
 
 pub(crate) fn account(account: &[u8]) -> String {
     format!("{CATALOG}/{}", encode_name(account))
@@ -32,12 +35,51 @@ pub(crate) fn segment(id: IndexId, name: u128) -> String {
     format!("{}/{name:032x}", segments(id))
 }
 
+pub(crate) fn manifests(id: IndexId) -> String {
+    format!("index/{id}/manifest")
+}
+
+pub(crate) fn manifest(id: IndexId, number: u64) -> String {
+    format!("{}/{number:020}", manifests(id))
+}
+
+pub(crate) fn slots(id: IndexId) -> String {
+    format!("index/{id}/log")
+}
+
+pub(crate) fn slot(id: IndexId, seq: u64) -> String {
+    format!("{}/{seq:020}", slots(id))
+}
+
 pub(crate) fn bitmaps(id: IndexId) -> String {
     format!("index/{id}/bitmap")
 }
 
 pub(crate) fn bitmap(id: IndexId, name: u128) -> String {
     format!("{}/{name:032x}", bitmaps(id))
+}
+
+/// What `serve --dev` keeps in the folder of its store.
+const DEV_FILES: [&str; 2] = ["dev-credentials.toml", "dev.env"];
+
+/// Whether something at the top of a store has a name of this format.
+pub(crate) fn is_known_top(path: &str) -> bool {
+    [FORMAT, CATALOG, INDEX, RESTORE].contains(&path) || DEV_FILES.contains(&path)
+}
+
+/// The index whose prefix this is.
+pub(crate) fn index_id(prefix: &str) -> Option<IndexId> {
+    object_name(prefix.strip_prefix(INDEX)?.strip_prefix('/')?).map(IndexId)
+}
+
+/// Reads the random name of an index, segment or bitmap: 32 lower-case hex digits.
+pub(crate) fn object_name(part: &str) -> Option<u128> {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if part.len() == 32 && part.bytes().all(hex) {
+        u128::from_str_radix(part, 16).ok()
+    } else {
+        None
+    }
 }
 
 /// A name as one path part: ASCII letters, digits, `-` and `_` stand for themselves, every other

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::cache::CacheStats;
+
 /// What an engine has done and holds. Counters only grow while the process lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -22,8 +24,20 @@ pub struct Stats {
     pub flushes: u64,
     /// Flushes that failed and are tried again.
     pub flushes_failed: u64,
-    /// Bytes of segment objects written.
+    /// Bytes of segment objects written, by flushes and merges.
     pub segment_bytes_written: u64,
+    /// Merges that were committed.
+    pub merges: u64,
+    /// Merges that failed, or whose inputs were gone when they were done.
+    pub merges_failed: u64,
+    /// Bytes of segment objects written by merges.
+    pub merge_bytes_written: u64,
+    /// Time that writers stood still for merges to be committed, microseconds.
+    pub merge_commit_micros: u64,
+    /// Segments and bitmaps deleted because nobody needed them any more.
+    pub objects_collected: u64,
+    /// Gauge: whether all memtables together take so much that writers wait.
+    pub memtables_full: u64,
     /// Group commits.
     pub commits: u64,
     /// Batches in those groups.
@@ -46,8 +60,16 @@ pub struct Stats {
     pub queries: u64,
     /// Time spent in queries, microseconds.
     pub query_micros: u64,
+    /// Shares of scans that other processes were asked for.
+    pub shares: u64,
+    /// Those of them that were scanned here after all.
+    pub shares_failed: u64,
+    /// Shares of scans answered for other processes.
+    pub shares_served: u64,
     /// Vectors that queries went over.
     pub rows_scanned: u64,
+    /// Parts of segments in memory and on the local disk.
+    pub cache: CacheStats,
     /// Requests to the store.
     pub store_requests: u64,
     /// Requests to the store that failed.
@@ -65,6 +87,11 @@ pub(crate) struct Meters {
     pub(crate) flushes: Meter,
     pub(crate) flushes_failed: Meter,
     pub(crate) segment_bytes_written: Meter,
+    pub(crate) merges: Meter,
+    pub(crate) merges_failed: Meter,
+    pub(crate) merge_bytes_written: Meter,
+    pub(crate) merge_commit_micros: Meter,
+    pub(crate) objects_collected: Meter,
     pub(crate) commits: Meter,
     pub(crate) batches: Meter,
     pub(crate) commit_micros: Meter,
@@ -76,6 +103,9 @@ pub(crate) struct Meters {
     pub(crate) lists: Meter,
     pub(crate) queries: Meter,
     pub(crate) query_micros: Meter,
+    pub(crate) shares: Meter,
+    pub(crate) shares_failed: Meter,
+    pub(crate) shares_served: Meter,
     pub(crate) rows_scanned: Meter,
 }
 
@@ -93,7 +123,7 @@ impl Meter {
         self.0.fetch_add(micros, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -106,6 +136,11 @@ impl Meters {
             flushes: self.flushes.get(),
             flushes_failed: self.flushes_failed.get(),
             segment_bytes_written: self.segment_bytes_written.get(),
+            merges: self.merges.get(),
+            merges_failed: self.merges_failed.get(),
+            merge_bytes_written: self.merge_bytes_written.get(),
+            merge_commit_micros: self.merge_commit_micros.get(),
+            objects_collected: self.objects_collected.get(),
             commits: self.commits.get(),
             batches: self.batches.get(),
             commit_micros: self.commit_micros.get(),
@@ -117,6 +152,9 @@ impl Meters {
             lists: self.lists.get(),
             queries: self.queries.get(),
             query_micros: self.query_micros.get(),
+            shares: self.shares.get(),
+            shares_failed: self.shares_failed.get(),
+            shares_served: self.shares_served.get(),
             rows_scanned: self.rows_scanned.get(),
             ..Stats::default()
         }

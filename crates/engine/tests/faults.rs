@@ -236,7 +236,8 @@ async fn an_index_that_is_being_opened_does_not_survive_its_deletion() {
     let second = engine(&store, quiet()).await;
     let handle = second.resolve(&bucket(), b"index").await.unwrap();
     objects.held.send_replace(Some("/segment/"));
-    let rows = [(key(7), record(&[1.0, 1.0]))];
+    // A key that the segment has: the write has to look for the older record there.
+    let rows = [(key(2), record(&[1.0, 1.0]))];
     let late = batch(handle.schema(), &rows);
     let opening = tokio::spawn({
         let (handle, late) = (handle.clone(), late.clone());

@@ -10,8 +10,9 @@ use common::{
     two_fields,
 };
 use proptest::prelude::*;
+use tokio::task::JoinSet;
 use vb_commit::Store;
-use vb_engine::{Engine, GetRequest, IndexHandle, ListRequest, Query};
+use vb_engine::{Engine, Error, GetRequest, IndexHandle, ListRequest, Options, Query};
 use vb_search::{Attributes, Filter, Number, Scalar, Schema, Test, Value};
 
 /// Keys that meet again and again; some are prefixes of each other, one is empty.
@@ -36,10 +37,24 @@ const KEYS: [&str; 14] = [
 enum Op {
     Put(Vec<(Box<[u8]>, Record)>),
     Delete(Vec<Box<[u8]>>),
-    Get { keys: Vec<Box<[u8]>>, with_data: bool, with_metadata: bool },
+    Get {
+        keys: Vec<Box<[u8]>>,
+        with_data: bool,
+        with_metadata: bool,
+    },
     Query(Query),
-    List { segment_index: u32, segment_count: u32, max: usize, bytes_max: usize, filter: Filter },
+    List {
+        segment_index: u32,
+        segment_count: u32,
+        max: usize,
+        bytes_max: usize,
+        filter: Filter,
+    },
     Flush,
+    Compact,
+    /// Begin, and go on with what comes next.
+    FlushBeside,
+    CompactBeside,
     Reopen,
     Recreate,
 }
@@ -147,26 +162,56 @@ fn op() -> impl Strategy<Value = Op> {
         6 => a_query().prop_map(Op::Query),
         3 => list(),
         3 => Just(Op::Flush),
+        2 => Just(Op::Compact),
+        2 => Just(Op::FlushBeside),
+        2 => Just(Op::CompactBeside),
         1 => Just(Op::Reopen),
         1 => Just(Op::Recreate),
     ]
 }
 
+/// How parts of segments are read and kept.
+#[derive(Clone, Copy, Debug)]
+enum Cache {
+    /// Small segments are read whole, and stay in memory.
+    Roomy,
+    /// They are pushed out again and again.
+    Tiny,
+    /// They are read part by part, and pushed out again and again.
+    TinyByParts,
+}
+
+impl Cache {
+    fn options(self) -> Options {
+        match self {
+            Self::Roomy => quiet(),
+            Self::Tiny => Options { cache_memory_bytes: Some(3000), ..quiet() },
+            Self::TinyByParts => {
+                Options { cache_memory_bytes: Some(3000), whole_bytes_max: 0, ..quiet() }
+            }
+        }
+    }
+}
+
 /// The engine under test and what it should be.
 struct Run {
     store: Store,
+    options: Options,
     schema: Schema,
     engine: Engine,
     index: IndexHandle,
     model: Model,
+    /// Flushes and merges under way.
+    beside: JoinSet<Result<(), Error>>,
 }
 
 impl Run {
-    async fn start(store: Store) -> Self {
+    async fn start(store: Store, options: Options) -> Self {
         let schema = two_fields();
-        let engine = engine(&store, quiet()).await;
+        let engine = engine(&store, options.clone()).await;
         let index = index(&engine, "index", schema.clone()).await;
-        Self { store, schema, engine, index, model: Model::default() }
+        let beside = JoinSet::new();
+        Self { store, options, schema, engine, index, model: Model::default(), beside }
     }
 
     async fn step(&mut self, op: Op) {
@@ -204,6 +249,19 @@ impl Run {
                 assert_eq!(rows, expected);
             }
             Op::Flush => self.index.flush().await.unwrap(),
+            Op::Compact => match self.index.compact().await {
+                // A flush beside it emptied one of its inputs.
+                Ok(()) | Err(Error::Conflict) => {}
+                Err(error) => panic!("{error}"),
+            },
+            Op::FlushBeside => {
+                let index = self.index.clone();
+                self.beside.spawn(async move { index.flush().await });
+            }
+            Op::CompactBeside => {
+                let index = self.index.clone();
+                self.beside.spawn(async move { index.compact().await });
+            }
             Op::Reopen => self.reopen().await,
             Op::Recreate => self.recreate().await,
         }
@@ -216,14 +274,24 @@ impl Run {
         assert_eq!(self.index.get(request).await.unwrap(), expected);
     }
 
+    /// Waits for what goes on beside. A merge gives way when a flush empties one of its inputs.
+    async fn join(&mut self) {
+        while let Some(done) = self.beside.join_next().await {
+            assert!(matches!(done.unwrap(), Ok(()) | Err(Error::Conflict)));
+        }
+    }
+
     async fn reopen(&mut self) {
+        // What is under way now meets a closed engine.
         self.engine.shutdown().await;
-        self.engine = engine(&self.store, quiet()).await;
+        while self.beside.join_next().await.is_some() {}
+        self.engine = engine(&self.store, self.options.clone()).await;
         self.index = self.engine.resolve(&bucket(), b"index").await.unwrap();
     }
 
     async fn recreate(&mut self) {
         self.engine.delete_index(&bucket(), b"index").await.unwrap();
+        while self.beside.join_next().await.is_some() {}
         self.index = index(&self.engine, "index", self.schema.clone()).await;
         self.model = Model::default();
     }
@@ -236,13 +304,15 @@ proptest! {
     fn any_history_reads_as_the_model_says(
         ops in prop::collection::vec(op(), 1..60),
         alone in any::<bool>(),
+        cache in prop::sample::select(vec![Cache::Roomy, Cache::Tiny, Cache::TinyByParts]),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut run = Run::start(if alone { sole() } else { shared() }).await;
+            let mut run = Run::start(if alone { sole() } else { shared() }, cache.options()).await;
             for op in ops {
                 run.step(op).await;
             }
+            run.join().await;
             check_all(&run.index, &run.model).await;
             run.reopen().await;
             check_all(&run.index, &run.model).await;

@@ -1,4 +1,6 @@
 //! Exact scans of a segment against the plain read bandwidth of the same memory, one thread.
+//! Filters are measured on the whole section in pieces of 8,192 rows, and once more extent by extent, as
+//! segments are read from a store.
 //! `cargo run --release -p vb-search --example scan [ROWS [DIMENSION]]`
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its result")]
@@ -9,8 +11,9 @@ use std::hint::black_box;
 use std::time::Instant;
 use vb_kernel::Kernels;
 use vb_search::{
-    Attributes, Filter, Mask, Metric, Number, Place, PreparedQuery, RowRef, Scalar, Schema,
-    Segment, SegmentBuilder, StoredSection, Test, TopK, Value, VectorField, key_hash, scan_rows,
+    Attributes, Filter, Mask, Metric, Number, Part, PartId, Place, PreparedQuery, RowRef, Scalar,
+    Schema, SectionKind, SectionPlace, Segment, SegmentBuilder, StoredSection, Test, TopK, Value,
+    VectorField, checksum, key_hash, scan_rows,
 };
 
 const REPEATS: usize = 7;
@@ -38,11 +41,41 @@ fn measure(metric: Metric, rows: usize, dimension: usize) {
     for percent in [100.0, 99.0, 90.0, 50.0, 40.0, 20.0, 10.0, 1.0, 0.1] {
         measure_filtered(&segment, metric, percent, read);
     }
+    drop(segment);
+    let segment = in_parts(&schema, docs, sections);
+    for percent in [100.0, 50.0, 10.0, 1.0] {
+        measure_filtered(&segment, metric, percent, read);
+    }
+}
+
+/// The segment, read part by part.
+fn in_parts(schema: &Schema, docs: u32, sections: Vec<StoredSection>) -> Segment {
+    let (mut object, mut table) = (Vec::new(), Vec::new());
+    for (kind, field, bytes) in sections {
+        object.resize(object.len().next_multiple_of(64), 0);
+        let range = object.len() as u64..(object.len() + bytes.len()) as u64;
+        table.push(SectionPlace { kind, field, range, crc: checksum(&bytes) });
+        object.extend_from_slice(&bytes);
+    }
+    let start = Instant::now();
+    let mut segment = Segment::of_parts(schema, docs, table).expect("just built");
+    for ids in [Segment::section_parts, Segment::piece_parts] {
+        for id in ids(&segment) {
+            let (range, crc) = segment.place(id).expect("just built");
+            let bytes = &object[range.start as usize..range.end as usize];
+            assert_eq!(checksum(bytes), crc);
+            let part = Part::open(schema, docs, id, bytes).expect("just built");
+            segment.add(&part).expect("just built");
+        }
+    }
+    let extents = segment.extent_count(0);
+    println!("  checked and opened as {extents} extents in {:.1} ms", milliseconds(start));
+    segment
 }
 
 fn measure_filtered(segment: &Segment, metric: Metric, percent: f64, read: f64) {
-    let rows = segment.rows(0, 0..1).values.len();
-    let query: Vec<f32> = random(99).take(rows).collect();
+    let dimension = segment.rows(0, 0..1).values.len();
+    let query: Vec<f32> = random(99).take(dimension).collect();
     let query = PreparedQuery::new(Kernels::detect(), metric, &query);
     let bound = Number::Float(percent * 1000.0);
     let filter = Filter::Test { key: "part".into(), test: Test::Lt(bound) };
@@ -66,10 +99,20 @@ fn scan(segment: &Segment, query: &PreparedQuery, mask: Mask<'_>) -> u32 {
     let mut top = TopK::new(10);
     let count = segment.row_count(0);
     for start in (0..count).step_by(CHUNK_ROWS) {
-        let rows = segment.rows(0, start..count.min(start + CHUNK_ROWS));
-        scan_rows(query, rows, mask, 0, &mut top, &order);
+        let chunk = start..count.min(start + CHUNK_ROWS);
+        let pieces = match segment.has(vectors()) {
+            true => vec![(0, chunk)],
+            false => segment.extents_of_rows(0, chunk),
+        };
+        for (_, rows) in pieces {
+            scan_rows(query, segment.rows(0, rows), mask, 0, &mut top, &order);
+        }
     }
     top.into_sorted(&order)[0].place.doc
+}
+
+fn vectors() -> PartId {
+    PartId::Section(SectionKind::VECTORS, 0)
 }
 
 fn schema(metric: Metric, dimension: usize) -> Schema {

@@ -6,16 +6,16 @@
 
 use crate::segment::fuzz as sections;
 use crate::{
-    Attributes, Candidate, DocId, Filter, Mask, Metric, Number, Place, PreparedQuery, RowRef,
-    Scalar, Schema, SectionKind, Segment, SegmentBuilder, Test, TopK, Value, VectorField,
-    scan_rows,
+    Attributes, Candidate, Corrupt, DocId, Filter, Mask, Metric, Number, Part, PartId, Place,
+    PreparedQuery, RowRef, Scalar, Schema, SectionKind, SectionPlace, Segment, SegmentBuilder,
+    Test, TopK, Value, VectorField, scan_rows,
 };
 use bytes::Bytes;
 use roaring::RoaringBitmap;
 use std::cmp::Ordering;
 use vb_kernel::Kernels;
 
-pub use sections::{attribute_columns, key_index, keys, lists, metadata, vectors};
+pub use sections::{attribute_columns, key_filter, key_index, keys, lists, metadata, vectors};
 
 /// [`Schema::decode`]; what decodes must survive a round trip.
 pub fn schema(bytes: &[u8]) {
@@ -47,6 +47,72 @@ pub fn segment(bytes: &[u8]) {
         ask_filters(&segment);
         ask_nearest(&segment);
     }
+}
+
+/// As [`segment`], but read part by part: the framed bytes are the object, the frames its table of
+/// sections. Checksums are not looked at.
+pub fn parts(bytes: &[u8]) {
+    if let Some((docs, sections)) = unframe(bytes)
+        && let Ok(segment) = segment_of_parts(docs, &sections)
+    {
+        ask_by_document(&segment);
+        ask_by_key_order(&segment);
+        ask_filters(&segment);
+        ask_nearest(&segment);
+    }
+}
+
+/// A segment of all parts that its table and directories lead to.
+fn segment_of_parts(docs: u32, sections: &[crate::StoredSection]) -> Result<Segment, Corrupt> {
+    let (object, table) = lay_out(sections);
+    let mut segment = Segment::of_parts(&segment_schema(), docs, table)?;
+    for id in segment.section_parts() {
+        add(&mut segment, &object, id)?;
+    }
+    for id in segment.piece_parts() {
+        add(&mut segment, &object, id)?;
+    }
+    whole(&segment).ok_or(MISSING).map(|()| segment.clone())
+}
+
+/// Whether nothing is missing for any question.
+fn whole(segment: &Segment) -> Option<()> {
+    let has = |id| segment.has(id).then_some(());
+    has(segment.key_filter_part())?;
+    has(segment.metadata_directory())?;
+    for kind in [SectionKind::KEYS, SectionKind::KEY_INDEX, SectionKind::ATTRIBUTES] {
+        has(PartId::Section(kind, 0))?;
+    }
+    for field in 0..segment_schema().vector_fields.len() {
+        has(PartId::Section(SectionKind::LISTS, field as u8))?;
+        let directory = segment.vector_directory(field);
+        directory.map_or(Some(()), has)?;
+        let extents = 0..segment.extent_count(field);
+        extents.map(|extent| has(segment.vector_part(field, extent))).collect::<Option<()>>()?;
+    }
+    Some(())
+}
+
+const MISSING: Corrupt = Corrupt { part: "segment", what: "missing" };
+
+fn add(segment: &mut Segment, object: &[u8], id: PartId) -> Result<(), Corrupt> {
+    let (range, _) = segment.place(id).ok_or(MISSING)?;
+    let bytes = object.get(range.start as usize..range.end as usize).ok_or(MISSING)?;
+    segment.add(&Part::open(&segment_schema(), segment.docs(), id, bytes)?)
+}
+
+/// Sections one after another, and their table.
+pub(crate) fn lay_out(sections: &[crate::StoredSection]) -> (Vec<u8>, Vec<SectionPlace>) {
+    let mut object = Vec::new();
+    let mut table = Vec::new();
+    for (kind, field, section) in sections {
+        object.resize(object.len().next_multiple_of(crate::SECTION_ALIGN), 0);
+        let start = object.len() as u64;
+        object.extend_from_slice(section);
+        let (range, crc) = (start..object.len() as u64, crate::checksum(section));
+        table.push(SectionPlace { kind: *kind, field: *field, range, crc });
+    }
+    (object, table)
 }
 
 /// The schema that [`segment`] opens its sections with: one field of each metric.
@@ -159,9 +225,10 @@ fn ask_nearest(segment: &Segment) {
         let query = PreparedQuery::new(Kernels::detect(), description.metric, &vector);
         for allowed in [None, Some(&half)] {
             let mut top = TopK::new(5);
-            let rows = segment.rows(field, 0..segment.row_count(field));
             let mask = Mask { allowed, deleted: None };
-            scan_rows(&query, rows, mask, 0, &mut top, &order);
+            for (_, rows) in segment.extents_of_rows(field, 0..segment.row_count(field)) {
+                scan_rows(&query, segment.rows(field, rows), mask, 0, &mut top, &order);
+            }
             let found = top.into_sorted(&order);
             assert!(found.is_sorted_by(|a, b| in_order(a, b, &order)));
             let distance = |found: &Candidate| description.metric.distance(found.rank);
@@ -214,9 +281,11 @@ mod tests {
         super::key_index(bytes);
         super::lists(bytes);
         super::metadata(bytes);
+        super::key_filter(bytes);
         super::attribute_columns(bytes);
         super::vectors(bytes);
         super::segment(bytes);
+        super::parts(bytes);
     }
 
     /// Changes, cuts or repeats some of the bytes.
@@ -250,14 +319,15 @@ mod tests {
 
         #[test]
         fn random_sections_are_harmless(
-            kind in 1u16..11,
+            kind in 1u16..15,
+            version in 1u16..3,
             docs in 0u32..40,
             counts in (0u32..40, 0u32..40),
             body in prop::collection::vec(prop_oneof![Just(0u8), 0u8..40, any::<u8>()], 0..300),
         ) {
             let mut bytes = Vec::new();
             bytes.extend_from_slice(&kind.to_le_bytes());
-            bytes.extend_from_slice(&1u16.to_le_bytes());
+            bytes.extend_from_slice(&version.to_le_bytes());
             for number in [docs, counts.0, counts.1] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
@@ -270,6 +340,15 @@ mod tests {
             let mut bytes = super::segment_seed(docs);
             mutate(&mut bytes, &changes);
             super::segment(&bytes);
+            super::parts(&bytes);
+        }
+
+        #[test]
+        fn mutated_old_segments_are_harmless(changes in changes()) {
+            let mut bytes = include_bytes!("../tests/fixtures/segment-v1.bin").to_vec();
+            mutate(&mut bytes, &changes);
+            super::segment(&bytes);
+            super::parts(&bytes);
         }
 
         #[test]
@@ -304,11 +383,22 @@ mod tests {
     fn the_stored_segment_of_version_1_opens() {
         let stored = include_bytes!("../tests/fixtures/segment-v1.bin");
         super::segment(stored);
-        let read = |framed: &[u8]| {
+        super::parts(stored);
+        let whole = |framed: &[u8]| {
             let (docs, sections) = super::unframe(framed).expect("framed");
             crate::Segment::open(&super::segment_schema(), docs, &sections).expect("valid")
         };
-        let (stored, today) = (read(stored), read(&super::segment_seed(70)));
+        let in_parts = |framed: &[u8]| {
+            let (docs, sections) = super::unframe(framed).expect("framed");
+            super::segment_of_parts(docs, &sections).expect("valid")
+        };
+        let today = super::segment_seed(70);
+        check_same(&whole(stored), &whole(&today));
+        check_same(&in_parts(stored), &whole(&today));
+        check_same(&whole(stored), &in_parts(&today));
+    }
+
+    fn check_same(stored: &crate::Segment, today: &crate::Segment) {
         assert_eq!(stored.docs(), today.docs());
         assert_eq!(stored.attributes(), today.attributes());
         for doc in 0..stored.docs() {

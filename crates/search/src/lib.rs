@@ -33,9 +33,10 @@ pub use scan::{
 };
 pub use schema::{Metric, Schema, VECTOR_FIELDS_MAX, VectorField};
 pub use segment::{
-    BuiltSegment, KeysBuilder, ListBuilder, MergeInput, MetadataCursor, MetadataWriter,
-    NormsBuilder, Part, PartId, RowRef, SECTION_ALIGN, SectionKind, SectionPlace, Segment,
-    SegmentBuilder, StoredSection, StreamedSection, VectorsWriter, checksum, merge_attributes,
+    AttributesBuilder, BuiltSegment, KeysBuilder, ListBuilder, MergeInput, MetadataCursor,
+    MetadataWriter, NormsBuilder, Part, PartId, RowRef, SECTION_ALIGN, SectionKind, SectionPlace,
+    Segment, SegmentBuilder, StoredSection, StreamedSection, VectorsWriter, checksum,
+    merge_attributes,
 };
 
 /// The number of a document in its segment, from 0.

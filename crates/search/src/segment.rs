@@ -1,24 +1,40 @@
 //! Segments: records in immutable sections, built once and read in place.
 //!
 //! ```text
-//! one per segment:        keys | key index | metadata | attributes
-//! one per vector field:   lists | vectors | norms (cosine only)
+//! one per segment:       keys | key filter | key index | metadata | metadata index | attributes
+//! one per vector field:  lists | vectors | vector extents | norms (cosine only)
 //! ```
 //!
 //! Documents are numbered from 0; their order is the builder's. The order of a listing, by
-//! `(hash, key)`, is that of *ranks*, which the key index turns into documents. Sections check their
-//! own bytes when opened and are checked against each other by [`Segment::open`], so that a
-//! `Segment` that exists answers every question about its documents, whatever bytes it was given.
-//! Where a section lies and its checksum are the business of whoever stores it.
+//! `(hash, key)`, is that of *ranks*, which the key index turns into documents.
+//!
+//! A segment need not be in memory whole. Its *parts* are what is read at a time: a section, an
+//! extent of vectors, a block of metadata. [`Segment::of_parts`] starts with none, [`Segment::place`]
+//! says where one lies, [`Segment::add`] takes it in, and each question names the parts it needs:
+//!
+//! ```text
+//! may_contain                      key filter
+//! find, rank_of_hash, rank_after   key index, keys
+//! key                              keys
+//! select                           attributes
+//! row_count, row_of                lists
+//! rows, vector                     lists, vector directory, their extents; norms
+//! metadata                         metadata directory, the documents' blocks
+//! ```
+//!
+//! Parts check their own bytes when opened and are checked against each other when added, so that a
+//! `Segment` answers every question whose parts it has, whatever bytes they were.
 
 mod builder;
 mod columns;
 pub(crate) mod fuzz;
+mod key_filter;
 mod key_index;
 mod keys;
 mod lists;
 mod metadata;
 mod part;
+mod parts;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -26,16 +42,17 @@ mod vectors;
 mod writer;
 
 pub use builder::{BuiltSegment, RowRef, SegmentBuilder};
+pub use columns::{AttributesBuilder, MergeInput, merge_attributes};
+pub use keys::KeysBuilder;
+pub use lists::ListBuilder;
 #[cfg(test)]
 pub(crate) use lists::build as build_lists;
 pub(crate) use lists::{ListPiece, Lists};
-pub use metadata::MetadataCursor;
+pub use metadata::MetadataWriter;
 pub use part::{Part, PartId, SectionPlace};
 pub use section::{SECTION_ALIGN, SectionKind, checksum};
-pub use writer::{
-    KeysBuilder, ListBuilder, MergeInput, MetadataWriter, NormsBuilder, StreamedSection,
-    VectorsWriter, merge_attributes,
-};
+pub use vectors::{NormsBuilder, VectorsWriter};
+pub use writer::StreamedSection;
 
 use crate::DocId;
 use crate::attributes::Attributes;
@@ -43,167 +60,144 @@ use crate::decode::Corrupt;
 use crate::filter::Filter;
 use crate::key_hash::key_hash;
 use crate::scan::{Docs, ListRange, Rows};
-use crate::schema::{Metric, Schema, VectorField};
+use crate::schema::Schema;
 use bytes::Bytes;
 use columns::Columns;
 use key_index::KeyIndex;
 use keys::Keys;
-use metadata::Metadata;
+use metadata::MetadataBlock;
+use parts::{Field, Parts};
 use roaring::RoaringBitmap;
-use section::Floats;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The most documents of a segment: sets of documents, a bit for each, stay far from 32-bit limits.
 const DOCS_MAX: u32 = 1 << 30;
 
-/// Reader of one segment whose sections are in memory. Clones share it.
+/// Reader of one segment. Clones share its parts, and are cheap; a part added to one of them is not
+/// in the others.
 ///
-/// Methods panic if given a document, rank, field or row that the segment does not have.
+/// Methods panic if given a document, rank, field or row that the segment does not have, or if a
+/// part that they need was not added.
 #[derive(Clone, Debug)]
-pub struct Segment(Arc<Sections>);
-
-#[derive(Debug)]
-struct Sections {
-    docs: u32,
-    keys: Keys,
-    key_index: KeyIndex,
-    metadata: Metadata,
-    columns: Columns,
-    fields: Vec<Field>,
-}
-
-/// The rows of one vector field.
-#[derive(Debug)]
-struct Field {
-    dimension: usize,
-    lists: Lists,
-    vectors: Floats,
-    norms: Option<Floats>,
-}
+pub struct Segment(Arc<Parts>);
 
 /// A section as it is stored: its kind, the vector field it belongs to (0 for those of the whole
 /// segment), its bytes.
 pub type StoredSection = (SectionKind, u8, Bytes);
 
+/// Of a segment in memory whole.
 impl Segment {
-    /// Opens a segment of `docs` documents from its sections, in any order. Kinds that this crate
+    /// Opens a segment of `docs` documents from all its sections, in any order. Kinds that this crate
     /// does not know are left alone. No bytes are copied, except float32 values that are not
-    /// aligned to 4 bytes.
+    /// aligned to 4 bytes. Every question may then be asked, and rows need not be cut by extents.
     pub fn open(schema: &Schema, docs: u32, sections: &[StoredSection]) -> Result<Self, Corrupt> {
+        let mut segment = Self::of_parts(schema, docs, Vec::new())?;
+        for (kind, field, section) in sections.iter().filter(|section| is_known(section.0)) {
+            segment.add(&Part::of_section(schema, docs, (*kind, *field), section)?)?;
+        }
+        match segment.0.missing(schema) {
+            None => Ok(segment),
+            Some(kind) => Err(Corrupt { part: kind.name(), what: "missing" }),
+        }
+    }
+}
+
+/// Taking parts in.
+impl Segment {
+    /// A segment of which nothing is loaded. `table` says where its sections lie; sections of
+    /// unknown kinds are left alone.
+    pub fn of_parts(schema: &Schema, docs: u32, table: Vec<SectionPlace>) -> Result<Self, Corrupt> {
         if docs > DOCS_MAX {
             return Err(corrupt("number of documents"));
         }
-        let section = |kind| find(sections, kind, 0);
-        let keys = Keys::open(docs, section(SectionKind::KEYS)?)?;
-        let key_index = KeyIndex::open(docs, section(SectionKind::KEY_INDEX)?)?;
-        if !key_index.is_in_key_order(&keys) {
-            return Err(corrupt("keys of one hash are not ascending"));
+        Ok(Self(Arc::new(Parts::new(schema, docs, table))))
+    }
+
+    /// Adds a part, and checks it against those that were added before. A part that is there
+    /// already is replaced.
+    ///
+    /// After an error the segment is not to be used any more.
+    ///
+    /// # Panics
+    /// If an extent or a block comes before the directory that leads to it.
+    pub fn add(&mut self, part: &Part) -> Result<(), Corrupt> {
+        if part.docs != self.docs() {
+            return Err(corrupt("a part of another segment"));
         }
-        let metadata = Metadata::open(docs, section(SectionKind::METADATA)?)?;
-        let columns = Columns::open(docs, section(SectionKind::ATTRIBUTES)?)?;
-        let fields = (0..).zip(&schema.vector_fields);
-        let fields = fields
-            .map(|(number, field)| Field::open(docs, field, number, sections))
-            .collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Sections { docs, keys, key_index, metadata, columns, fields })))
-    }
-
-    /// A segment of which nothing is loaded: `table` says where its sections lie.
-    pub fn of_parts(
-        _schema: &Schema,
-        _docs: u32,
-        _table: Vec<SectionPlace>,
-    ) -> Result<Self, Corrupt> {
-        todo!()
-    }
-
-    /// Adds a part that was read. Directories (lists, vector extents, metadata index) come before
-    /// the extents and blocks they lead to.
-    pub fn add(&mut self, _part: &Part) -> Result<(), Corrupt> {
-        todo!()
+        Arc::make_mut(&mut self.0).add(part)
     }
 
     /// Whether a part was added.
-    pub fn has(&self, _id: PartId) -> bool {
-        todo!()
+    pub fn has(&self, id: PartId) -> bool {
+        self.0.has(id)
     }
 
-    /// Where a part lies in the object, and its CRC32C. Extents and blocks have a place once their
-    /// directory was added. `None` if the segment has no such part.
-    pub fn place(&self, _id: PartId) -> Option<(Range<u64>, u32)> {
-        todo!()
+    /// The sections of the table that are parts: all of known kinds, but neither vectors nor metadata
+    /// that a directory cuts into pieces. In an order in which [`Segment::add`] takes them.
+    pub fn section_parts(&self) -> Vec<PartId> {
+        let is_cut = |row: &SectionPlace| match row.kind {
+            SectionKind::VECTORS => self.vector_directory(row.field as usize).is_some(),
+            SectionKind::METADATA => self.metadata_directory() != row.id(),
+            _ => false,
+        };
+        let rows = self.0.table.iter().filter(|row| is_known(row.kind) && !is_cut(row));
+        rows.map(SectionPlace::id).collect()
+    }
+
+    /// The extents and blocks that the directories added so far lead to.
+    pub fn piece_parts(&self) -> Vec<PartId> {
+        let extents = (0..).zip(&self.0.fields).flat_map(|(number, field)| {
+            let count = field.directory.as_ref().map_or(0, |directory| directory.count());
+            (0..count).map(move |extent| PartId::VectorExtent(number, extent))
+        });
+        let blocks = self.0.metadata_index.as_ref().map_or(0, |index| index.count());
+        extents.chain((0..blocks).map(PartId::MetadataBlock)).collect()
+    }
+
+    /// Where a part lies in the object, and its CRC32C. `None` if the segment has no such part.
+    ///
+    /// # Panics
+    /// If an extent or a block is asked for before the directory that leads to it was added.
+    pub fn place(&self, id: PartId) -> Option<(Range<u64>, u32)> {
+        match id {
+            PartId::Section(kind, field) => {
+                self.0.table_row(kind, field).map(|row| (row.range.clone(), row.crc))
+            }
+            PartId::VectorExtent(field, extent) => {
+                let place = self.field(field as usize).directory().place(extent)?;
+                self.0.inside(SectionKind::VECTORS, field, place)
+            }
+            PartId::MetadataBlock(block) => {
+                let place = self.0.metadata_index().place(block)?;
+                self.0.inside(SectionKind::METADATA, 0, place)
+            }
+        }
+    }
+}
+
+/// Records by key.
+impl Segment {
+    /// The number of documents.
+    pub fn docs(&self) -> u32 {
+        self.0.docs
     }
 
     /// The part that [`Segment::may_contain`] needs.
     pub fn key_filter_part(&self) -> PartId {
-        todo!()
+        match self.0.table_row(SectionKind::KEY_FILTER, 0) {
+            Some(_) => PartId::Section(SectionKind::KEY_FILTER, 0),
+            None => PartId::Section(SectionKind::KEY_INDEX, 0),
+        }
     }
 
-    /// The part that says where the extents of a field lie; `None` if its vectors are one part.
-    pub fn vector_directory(&self, _field: usize) -> Option<PartId> {
-        todo!()
-    }
-
-    /// How many extents the field's rows are cut into.
-    pub fn extent_count(&self, _field: usize) -> u32 {
-        todo!()
-    }
-
-    /// The rows of one extent.
-    pub fn extent_rows(&self, _field: usize, _extent: u32) -> Range<usize> {
-        todo!()
-    }
-
-    /// The part with the values of one extent.
-    pub fn vector_part(&self, _field: usize, _extent: u32) -> PartId {
-        todo!()
-    }
-
-    /// Cuts rows by extents.
-    pub fn extents_of_rows(&self, _field: usize, _rows: Range<usize>) -> Vec<(u32, Range<usize>)> {
-        todo!()
-    }
-
-    /// The extents that hold vectors of any of these documents, ascending.
-    pub fn extents_with(&self, _field: usize, _docs: &RoaringBitmap) -> Vec<u32> {
-        todo!()
-    }
-
-    /// The extent with the vector of a document; `None` if it lacks the field.
-    pub fn extent_of(&self, _field: usize, _doc: DocId) -> Option<u32> {
-        todo!()
-    }
-
-    /// The row with the vector of a document; `None` if it lacks the field.
-    pub fn row_of(&self, _field: usize, _doc: DocId) -> Option<usize> {
-        todo!()
-    }
-
-    /// The norm of a row; `None` if the field is not a cosine field.
-    pub fn norm(&self, _field: usize, _row: usize) -> Option<f32> {
-        todo!()
-    }
-
-    /// The part that says where the blocks of metadata lie. If [`Segment::metadata_part`] is `None`
-    /// for its documents, it has the metadata itself.
-    pub fn metadata_directory(&self) -> PartId {
-        todo!()
-    }
-
-    /// The part with the metadata of a document; `None` if the directory has it.
-    pub fn metadata_part(&self, _doc: DocId) -> Option<PartId> {
-        todo!()
-    }
-
-    /// False if no document has a key of this hash; rarely true though none has.
-    pub fn may_contain(&self, _hash: u64) -> bool {
-        todo!()
-    }
-
-    /// The number of documents.
-    pub fn docs(&self) -> u32 {
-        self.0.docs
+    /// False if no document has a key of this hash; of 250 hashes that no key has, about one is true.
+    /// A few nanoseconds.
+    pub fn may_contain(&self, hash: u64) -> bool {
+        // Without a filter in its table, a segment has its index asked.
+        let (filter, index) = (self.0.filter(), &self.0.key_index);
+        assert!(filter.is_some() || index.is_some(), "the key filter was added");
+        filter.is_none_or(|filter| filter.may_contain(hash))
     }
 
     /// The document with this key.
@@ -211,106 +205,239 @@ impl Segment {
         self.find_hashed(key_hash(key), key)
     }
 
-    /// As [`Segment::find`], where `hash` is the key's [`key_hash`]. Nearly always a few
-    /// nanoseconds if the segment does not have the key.
+    /// As [`Segment::find`], where `hash` is the key's [`key_hash`]. Asks the key filter first if it
+    /// was added.
     pub fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<DocId> {
-        self.0.key_index.find(hash, key, &self.0.keys)
+        let may_contain = self.0.filter().is_none_or(|filter| filter.may_contain(hash));
+        may_contain.then(|| self.key_index().find(hash, key, self.keys())).flatten()
     }
 
     /// The key of a document.
     pub fn key(&self, doc: DocId) -> &[u8] {
-        self.0.keys.at(doc)
+        self.keys().at(doc)
     }
 
-    /// The metadata of a document, as it was written. Unpacks a block of some kilobytes.
+    /// The document at a rank of the `(hash, key)` order.
+    pub fn doc_at(&self, rank: u32) -> DocId {
+        self.key_index().doc_at(rank)
+    }
+
+    /// The key hash at a rank of the `(hash, key)` order.
+    pub fn hash_at(&self, rank: u32) -> u64 {
+        self.key_index().hash_at(rank)
+    }
+
+    /// The first rank whose hash is not below `hash`; [`Segment::docs`] if there is none.
+    pub fn rank_of_hash(&self, hash: u64) -> u32 {
+        self.key_index().rank_of_hash(hash)
+    }
+
+    /// The first rank after `(hash, key)`; [`Segment::docs`] if there is none.
+    pub fn rank_after(&self, hash: u64, key: &[u8]) -> u32 {
+        self.key_index().rank_after(hash, key, self.keys())
+    }
+
+    fn keys(&self) -> &Keys {
+        self.0.keys.as_deref().expect("the keys were added")
+    }
+
+    fn key_index(&self) -> &KeyIndex {
+        self.0.key_index.as_deref().expect("the key index was added")
+    }
+}
+
+/// Metadata.
+impl Segment {
+    /// The part that leads to metadata: an index of its blocks or, in old segments, all of it.
+    pub fn metadata_directory(&self) -> PartId {
+        match self.0.table_row(SectionKind::METADATA_INDEX, 0) {
+            Some(_) => PartId::Section(SectionKind::METADATA_INDEX, 0),
+            None => PartId::Section(SectionKind::METADATA, 0),
+        }
+    }
+
+    /// The part with the metadata of a document; `None` if the directory itself has it. Needs the
+    /// directory.
+    pub fn metadata_part(&self, doc: DocId) -> Option<PartId> {
+        assert!(doc < self.docs(), "a document of the segment");
+        match self.metadata_directory() {
+            PartId::Section(SectionKind::METADATA_INDEX, _) => {
+                Some(PartId::MetadataBlock(self.0.metadata_index().block_of(doc)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The metadata of a document, as it was written. Where metadata is in memory as one section,
+    /// a block of some kilobytes is unpacked, which fails if it is damaged.
     pub fn metadata(&self, doc: DocId) -> Result<Option<Bytes>, Corrupt> {
-        self.0.metadata.at(doc)
+        self.metadata_cursor().get(doc)
     }
 
     /// For the metadata of many documents: neighbours are unpacked together.
     pub fn metadata_cursor(&self) -> MetadataCursor<'_> {
-        MetadataCursor::new(&self.0.metadata)
+        MetadataCursor { segment: self, last: None }
     }
 
-    /// The vector of a document, bit for bit as written, if it has this field.
-    pub fn vector(&self, field: usize, doc: DocId) -> Option<&[f32]> {
-        let field = &self.0.fields[field];
-        let row = field.lists.row_of(doc)?;
-        Some(&field.vectors.as_slice()[row * field.dimension..][..field.dimension])
+    /// What filters see of all metadata: needs the attributes section.
+    fn columns(&self) -> &Columns {
+        self.0.columns.as_deref().expect("the attributes were added")
     }
 
     /// Exactly the documents that the filter matches.
     pub fn select(&self, filter: &Filter) -> RoaringBitmap {
-        self.0.columns.select(filter)
+        self.columns().select(filter)
     }
 
     /// The attributes of every document, by document. Arrays come back in value order, each element
     /// once; filters cannot tell the difference.
     pub fn attributes(&self) -> Vec<Attributes> {
-        self.0.columns.attributes()
+        self.columns().attributes()
+    }
+}
+
+/// Reads metadata of many documents and keeps the block last unpacked, which neighbours share.
+pub struct MetadataCursor<'a> {
+    segment: &'a Segment,
+    last: Option<(MetadataBlock, Range<DocId>)>,
+}
+
+impl MetadataCursor<'_> {
+    /// As [`Segment::metadata`].
+    pub fn get(&mut self, doc: DocId) -> Result<Option<Bytes>, Corrupt> {
+        if !self.last.as_ref().is_some_and(|(_, docs)| docs.contains(&doc)) {
+            self.last = Some(self.segment.0.metadata_block(doc)?);
+        }
+        let (block, docs) = self.last.as_ref().expect("set above");
+        Ok(block.at((doc - docs.start) as usize))
+    }
+}
+
+/// Vectors.
+impl Segment {
+    /// The part that says how the rows of a field are cut into extents; `None` in old segments, whose
+    /// vectors are one part.
+    pub fn vector_directory(&self, field: usize) -> Option<PartId> {
+        let kind = SectionKind::VECTOR_EXTENTS;
+        self.0.table_row(kind, field as u8).map(|_| PartId::Section(kind, field as u8))
     }
 
-    /// How many documents have this field.
-    pub fn row_count(&self, field: usize) -> usize {
-        self.0.fields[field].lists.rows()
-    }
-
-    /// Some of the field's rows, for [`crate::scan_rows`]. Scan them in pieces of any size.
-    pub fn rows(&self, field: usize, range: Range<usize>) -> Rows<'_> {
-        let field = &self.0.fields[field];
-        let docs = Docs::Lists(ListRange::new(&field.lists, &range));
-        let values = range.start * field.dimension..range.end * field.dimension;
-        Rows {
-            values: &field.vectors.as_slice()[values],
-            norms: field.norms.as_ref().map(|norms| &norms.as_slice()[range]),
-            docs,
+    /// How many extents the rows of a field are cut into. Needs the directory, or lists if there is
+    /// none.
+    pub fn extent_count(&self, field: usize) -> u32 {
+        match &self.field(field).directory {
+            Some(directory) => directory.count(),
+            None => u32::from(self.row_count(field) > 0),
         }
     }
 
-    /// The document at a rank of the `(hash, key)` order.
-    pub fn doc_at(&self, rank: u32) -> DocId {
-        self.0.key_index.doc_at(rank)
+    /// The rows of one extent; none beyond the last. Needs the same as [`Segment::extent_count`].
+    pub fn extent_rows(&self, field: usize, extent: u32) -> Range<usize> {
+        match &self.field(field).directory {
+            Some(directory) => directory.rows_of(extent),
+            None if extent == 0 => 0..self.row_count(field),
+            None => 0..0,
+        }
     }
 
-    /// The key hash at a rank of the `(hash, key)` order.
-    pub fn hash_at(&self, rank: u32) -> u64 {
-        self.0.key_index.hash_at(rank)
+    /// The part with the values of one extent. Needs the directory.
+    pub fn vector_part(&self, field: usize, extent: u32) -> PartId {
+        match &self.field(field).directory {
+            Some(_) => PartId::VectorExtent(field as u8, extent),
+            None => PartId::Section(SectionKind::VECTORS, field as u8),
+        }
     }
 
-    /// The first rank whose hash is not below `hash`; [`Segment::docs`] if there is none.
-    pub fn rank_of_hash(&self, hash: u64) -> u32 {
-        self.0.key_index.rank_of_hash(hash)
+    /// Cuts rows by extents: each extent touched, and the rows of it. Needs the same as
+    /// [`Segment::extent_count`].
+    pub fn extents_of_rows(&self, field: usize, rows: Range<usize>) -> Vec<(u32, Range<usize>)> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let first = self.extent_of_row(field, rows.start);
+        let last = self.extent_of_row(field, rows.end - 1);
+        let cut = (first..=last).map(|extent| {
+            let all = self.extent_rows(field, extent);
+            (extent, rows.start.max(all.start)..rows.end.min(all.end))
+        });
+        cut.collect()
     }
 
-    /// The first rank after `(hash, key)`; [`Segment::docs`] if there is none.
-    pub fn rank_after(&self, hash: u64, key: &[u8]) -> u32 {
-        self.0.key_index.rank_after(hash, key, &self.0.keys)
+    /// The extents that hold a vector of one of these documents, ascending. Needs lists and the
+    /// directory.
+    pub fn extents_with(&self, field: usize, docs: &RoaringBitmap) -> Vec<u32> {
+        let lists = self.field(field).lists();
+        let holds = |extent: &u32| lists.any_in(self.extent_rows(field, *extent), docs);
+        (0..self.extent_count(field)).filter(holds).collect()
+    }
+
+    /// The extent with the vector of a document; `None` if it lacks the field. Needs lists and the
+    /// directory.
+    pub fn extent_of(&self, field: usize, doc: DocId) -> Option<u32> {
+        self.row_of(field, doc).map(|row| self.extent_of_row(field, row))
+    }
+
+    fn extent_of_row(&self, field: usize, row: usize) -> u32 {
+        self.field(field).directory.as_ref().map_or(0, |directory| directory.of_row(row))
+    }
+
+    /// How many documents have this field. Needs lists.
+    pub fn row_count(&self, field: usize) -> usize {
+        self.field(field).lists().rows()
+    }
+
+    /// The row with the vector of a document; `None` if it lacks the field. Needs lists.
+    pub fn row_of(&self, field: usize, doc: DocId) -> Option<usize> {
+        self.field(field).lists().row_of(doc)
+    }
+
+    /// The norm of a row; `None` if the field has none because it is not a cosine field, or because
+    /// the norms section was not added.
+    pub fn norm(&self, field: usize, row: usize) -> Option<f32> {
+        self.field(field).norms.as_ref().map(|norms| norms.as_slice()[row])
+    }
+
+    /// The vector of a document, bit for bit as written, if it has this field. Needs lists, and the
+    /// extent with the vector.
+    pub fn vector(&self, field: usize, doc: DocId) -> Option<&[f32]> {
+        let row = self.row_of(field, doc)?;
+        Some(self.field(field).values(row..row + 1))
+    }
+
+    /// Some of the field's rows, for [`crate::scan_rows`]: in pieces of any size inside one extent
+    /// ([`Segment::extents_of_rows`] cuts them), or anywhere if the vectors are in memory as one
+    /// part. Needs lists and the extent; without norms, cosine scans compute them.
+    ///
+    /// # Panics
+    /// If the rows are not in one extent.
+    pub fn rows(&self, field: usize, range: Range<usize>) -> Rows<'_> {
+        let field = self.field(field);
+        Rows {
+            values: field.values(range.clone()),
+            norms: field.norms.as_ref().map(|norms| &norms.as_slice()[range.clone()]),
+            docs: Docs::Lists(ListRange::new(field.lists(), &range)),
+        }
+    }
+
+    fn field(&self, field: usize) -> &Field {
+        &self.0.fields[field]
     }
 }
 
-impl Field {
-    fn open(
-        docs: u32,
-        field: &VectorField,
-        number: u8,
-        sections: &[StoredSection],
-    ) -> Result<Self, Corrupt> {
-        let section = |kind| find(sections, kind, number);
-        let lists = Lists::open(docs, section(SectionKind::LISTS)?)?;
-        let rows = lists.rows();
-        let vectors = section(SectionKind::VECTORS)?;
-        let vectors = vectors::open_vectors(docs, rows, field.dimension, vectors)?;
-        let norms = match field.metric {
-            Metric::Cosine => Some(vectors::open_norms(docs, rows, section(SectionKind::NORMS)?)?),
-            Metric::Euclidean | Metric::InnerProduct => None,
-        };
-        Ok(Self { dimension: field.dimension as usize, lists, vectors, norms })
-    }
-}
-
-fn find(sections: &[StoredSection], kind: SectionKind, field: u8) -> Result<&Bytes, Corrupt> {
-    let found = sections.iter().find(|section| (section.0, section.1) == (kind, field));
-    Ok(&found.ok_or(Corrupt { part: kind.name(), what: "missing" })?.2)
+fn is_known(kind: SectionKind) -> bool {
+    matches!(
+        kind,
+        SectionKind::KEYS
+            | SectionKind::KEY_FILTER
+            | SectionKind::KEY_INDEX
+            | SectionKind::METADATA
+            | SectionKind::METADATA_INDEX
+            | SectionKind::ATTRIBUTES
+            | SectionKind::LISTS
+            | SectionKind::VECTORS
+            | SectionKind::VECTOR_EXTENTS
+            | SectionKind::NORMS
+    )
 }
 
 fn corrupt(what: &'static str) -> Corrupt {

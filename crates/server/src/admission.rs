@@ -28,10 +28,12 @@ pub(crate) enum Budget {
 }
 
 impl Budget {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Write => "write",
-            Self::Query => "query",
+    fn name(self, from_peers: bool) -> &'static str {
+        match (self, from_peers) {
+            (Self::Write, false) => "write",
+            (Self::Query, false) => "query",
+            (Self::Write, true) => "peer_write",
+            (Self::Query, true) => "peer_query",
         }
     }
 }
@@ -46,6 +48,7 @@ pub(crate) struct Admission {
     query: Pool,
     wait_max: Duration,
     metrics: Arc<Metrics>,
+    from_peers: bool,
 }
 
 struct Pool {
@@ -70,20 +73,27 @@ impl Pool {
 pub(crate) struct Permit {
     _permit: OwnedSemaphorePermit,
     bytes: i64,
-    budget: Budget,
+    budget: &'static str,
     metrics: Arc<Metrics>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.metrics.admission_taken(self.budget.name(), -self.bytes);
+        self.metrics.admission_taken(self.budget, -self.bytes);
     }
 }
 
 impl Admission {
     /// Budgets in bytes.
     pub(crate) fn new(write: u64, query: u64, wait_max: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { write: Pool::new(write), query: Pool::new(query), wait_max, metrics }
+        let (write, query) = (Pool::new(write), Pool::new(query));
+        Self { write, query, wait_max, metrics, from_peers: false }
+    }
+
+    /// The same for requests that other nodes forward. They have budgets of their own: with one for
+    /// both, two nodes whose clients fill it would wait for each other's room.
+    pub(crate) fn of_peers(self) -> Self {
+        Self { from_peers: true, ..self }
     }
 
     /// Room for `bytes`, waited for in arrival order.
@@ -95,28 +105,29 @@ impl Admission {
             Budget::Write => &self.write,
             Budget::Query => &self.query,
         };
+        let name = budget.name(self.from_peers);
         let units = pool.units(bytes);
         let semaphore = Arc::clone(&pool.semaphore);
         let permit = match Arc::clone(&semaphore).try_acquire_many_owned(units) {
             Ok(permit) => permit,
-            Err(_) => self.wait(budget, semaphore, units).await?,
+            Err(_) => self.wait(name, semaphore, units).await?,
         };
         let bytes = i64::from(units) * UNIT as i64;
-        self.metrics.admission_taken(budget.name(), bytes);
-        Ok(Permit { _permit: permit, bytes, budget, metrics: Arc::clone(&self.metrics) })
+        self.metrics.admission_taken(name, bytes);
+        Ok(Permit { _permit: permit, bytes, budget: name, metrics: Arc::clone(&self.metrics) })
     }
 
     async fn wait(
         &self,
-        budget: Budget,
+        budget: &'static str,
         semaphore: Arc<Semaphore>,
         units: u32,
     ) -> Result<OwnedSemaphorePermit, Overloaded> {
-        self.metrics.admission_waited(budget.name());
+        self.metrics.admission_waited(budget);
         match tokio::time::timeout(self.wait_max, semaphore.acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => {
-                self.metrics.admission_refused(budget.name());
+                self.metrics.admission_refused(budget);
                 Err(Overloaded)
             }
         }

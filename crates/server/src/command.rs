@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{Config, Effective, SETTINGS, Setting, Sources, StoreUrl, load};
 use crate::failure::Failure;
 use crate::server::{Handle, Server};
-use crate::{dev, logs};
+use crate::{commands, dev, logs};
 
 /// Exit code after a second signal during a drain.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -25,7 +25,11 @@ pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match name {
         "serve" => serve(arguments),
         "config" => print_config(arguments),
-        client => return vb_cli::run(client, arguments).unwrap_or(ExitCode::from(2)),
+        other => match commands::run(other, arguments) {
+            Some(Ok(code)) => return ExitCode::from(code),
+            Some(Err(failure)) => Err(failure),
+            None => return vb_cli::run(other, arguments).unwrap_or(ExitCode::from(2)),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,6 +48,7 @@ fn root() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve_command())
         .subcommand(config_command())
+        .subcommands(commands::commands())
         .subcommands(vb_cli::commands())
 }
 
@@ -76,14 +81,23 @@ fn exit_code_help() -> &'static str {
 }
 
 fn setting_args() -> Vec<Arg> {
-    let file = Arg::new("config")
+    std::iter::once(file_arg()).chain(SETTINGS.iter().filter_map(setting_arg)).collect()
+}
+
+/// The flags of commands that only need to know the store.
+pub(crate) fn store_args() -> Vec<Arg> {
+    let settings = SETTINGS.iter().filter(|setting| setting.key == "store");
+    std::iter::once(file_arg()).chain(settings.filter_map(setting_arg)).collect()
+}
+
+fn file_arg() -> Arg {
+    Arg::new("config")
         .long("config")
         .value_name("FILE")
         .env("VECTORBUCKET_CONFIG")
         .hide_env_values(true)
         .value_parser(clap::value_parser!(std::path::PathBuf))
-        .help("TOML file with settings");
-    std::iter::once(file).chain(SETTINGS.iter().filter_map(setting_arg)).collect()
+        .help("TOML file with settings")
 }
 
 fn setting_arg(setting: &'static Setting) -> Option<Arg> {
@@ -97,8 +111,9 @@ fn setting_arg(setting: &'static Setting) -> Option<Arg> {
     Some(arg.action(ArgAction::Set))
 }
 
-/// Reads flags, environment and file into one checked configuration.
-fn effective(arguments: &ArgMatches) -> Result<Effective, Failure> {
+/// Reads flags, environment and file into one checked configuration. A command may have some of the
+/// flags only.
+pub(crate) fn effective(arguments: &ArgMatches) -> Result<Effective, Failure> {
     let path = arguments.get_one::<std::path::PathBuf>("config");
     let file = path.map(|path| {
         std::fs::read_to_string(path)
@@ -110,7 +125,7 @@ fn effective(arguments: &ArgMatches) -> Result<Effective, Failure> {
     let flags: Vec<(&'static str, String)> = SETTINGS
         .iter()
         .filter(|s| s.flag.is_some())
-        .filter_map(|s| Some((s.key, arguments.get_one::<String>(s.key)?.clone())))
+        .filter_map(|s| Some((s.key, arguments.try_get_one::<String>(s.key).ok()??.clone())))
         .collect();
     let file = file.transpose()?;
     Ok(load(&Sources { file: file.as_deref(), environment: &environment, flags: &flags })?)
@@ -175,6 +190,7 @@ fn store_text(config: &Config) -> String {
     match &config.store {
         StoreUrl::Local(dir) => dir.display().to_string(),
         StoreUrl::Memory => "memory".to_owned(),
+        StoreUrl::Remote(options) => options.to_string(),
     }
 }
 
@@ -207,7 +223,7 @@ impl StopSignals {
 }
 
 /// Writes to the user; a closed pipe is not an error of the service.
-fn say(out: &mut impl std::io::Write, text: &str) {
+pub(crate) fn say(out: &mut impl std::io::Write, text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

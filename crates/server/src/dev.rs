@@ -46,7 +46,7 @@ pub(crate) fn prepare(config: &mut Config) -> Result<Dev, Failure> {
     }
     let folder = match &config.store {
         StoreUrl::Local(dir) => dir.clone(),
-        StoreUrl::Memory => PathBuf::from("./data"),
+        StoreUrl::Memory | StoreUrl::Remote(_) => PathBuf::from("./data"),
     };
     std::fs::create_dir_all(&folder).map_err(|e| no_folder(&folder, &e))?;
     if config.root_access_key_id.is_empty() {
@@ -265,6 +265,7 @@ fn store_name(store: &StoreUrl) -> String {
     match store {
         StoreUrl::Local(path) => path.display().to_string(),
         StoreUrl::Memory => "memory: (nothing survives the process)".to_owned(),
+        StoreUrl::Remote(options) => options.to_string(),
     }
 }
 

@@ -30,6 +30,7 @@ fn every_metric_is_documented() {
         operation: "X",
         status: 200,
         code: "-",
+        route: "here",
         bytes_in: 0,
         bytes_out: 0,
         elapsed: std::time::Duration::ZERO,

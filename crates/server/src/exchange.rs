@@ -13,7 +13,8 @@ use vb_identity::Principal;
 
 use crate::admission::Permit;
 use crate::metrics::{Finished, Metrics};
-use crate::reply::{Origin, Refusal, ReplyBody};
+use crate::nodes::Mark;
+use crate::reply::{Origin, Outcome, ReplyBody};
 use crate::serve::wants_keep_alive;
 
 /// Longest Host that is repeated to the client.
@@ -22,8 +23,15 @@ const HOST_BYTES_MAX: usize = 300;
 /// The record of one request.
 pub(crate) struct Exchange {
     id: RequestId,
+    id_bytes: [u8; 12],
     started: Instant,
-    peer: SocketAddr,
+    client: SocketAddr,
+    /// The valid mark of the node that sent the request on.
+    mark: Option<Mark>,
+    /// Who served it, as far as the request has come.
+    pub(crate) route: Route,
+    /// Not worth a log line.
+    pub(crate) quiet: bool,
     is_head: bool,
     host: Box<str>,
     bucket: Option<Box<str>>,
@@ -44,6 +52,45 @@ pub(crate) struct Exchange {
     _in_flight: InFlight,
 }
 
+/// Which node served a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// This one; nothing spoke for another.
+    #[default]
+    Here,
+    /// This one; another node forwarded it, or asked for a share of a scan.
+    FromPeer,
+    /// This one; another node asked whether it is ready.
+    Probe,
+    /// This one, because the owner gave no answer.
+    Fallback(Box<str>),
+    /// The owner.
+    Forwarded(Box<str>),
+    /// Perhaps the owner: it gave no answer, and may have executed the request.
+    Unknown(Box<str>),
+}
+
+impl Route {
+    /// The word in logs and metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::FromPeer => "from_peer",
+            Self::Probe => "probe",
+            Self::Fallback(_) => "fallback",
+            Self::Forwarded(_) => "forwarded",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+
+    fn node(&self) -> &str {
+        match self {
+            Self::Here | Self::FromPeer | Self::Probe => "-",
+            Self::Fallback(node) | Self::Forwarded(node) | Self::Unknown(node) => node,
+        }
+    }
+}
+
 /// Counts a request as in flight while it lives, also when the client goes away.
 struct InFlight(Arc<Metrics>);
 
@@ -57,10 +104,15 @@ impl Exchange {
     /// A record of a request whose head has arrived.
     pub(crate) fn begin<B>(request: &Request<B>, peer: SocketAddr, metrics: &Arc<Metrics>) -> Self {
         metrics.in_flight.inc();
+        let id_bytes = random_id();
         Self {
-            id: request_id(),
+            id: RequestId::from_random(id_bytes),
+            id_bytes,
             started: Instant::now(),
-            peer,
+            client: peer,
+            mark: None,
+            route: Route::Here,
+            quiet: false,
             is_head: request.method() == Method::HEAD,
             host: host(request.headers()),
             bucket: None,
@@ -74,6 +126,24 @@ impl Exchange {
             permit: None,
             _in_flight: InFlight(Arc::clone(metrics)),
         }
+    }
+
+    /// Another node sent the request on: id and client are those it says.
+    pub(crate) fn sent_on(&mut self, mark: Mark) {
+        self.id = mark.request_id();
+        self.client = mark.client;
+        self.route = Route::FromPeer;
+        self.mark = Some(mark);
+    }
+
+    /// The valid mark that the request carries.
+    pub(crate) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// The mark with which this request goes on to another node.
+    pub(crate) fn outgoing_mark(&self) -> Mark {
+        Mark { client: self.client, id: self.id_bytes, digest: None }
     }
 
     /// What the request addresses.
@@ -107,32 +177,33 @@ impl Exchange {
     pub(crate) fn account(
         &self,
         metrics: &Metrics,
-        refusal: Option<&Refusal>,
+        outcome: &Outcome,
         response: &Response<ReplyBody>,
         log: bool,
     ) {
         let finished = Finished {
             operation: self.operation,
             status: response.status().as_u16(),
-            code: refusal.map_or("-", |r| r.error.code().as_str()),
+            code: outcome.fault().map_or("-", |fault| fault.code().as_str()),
+            route: self.route.name(),
             bytes_in: self.bytes_in,
             bytes_out: response.body().len(),
             elapsed: self.started.elapsed(),
         };
         metrics.finish(&finished);
-        if let Some(cause) = refusal.and_then(|r| r.cause.as_deref()) {
+        if let Some(cause) = outcome.cause() {
             tracing::error!(request_id = %self.id, operation = self.operation, cause, "failed");
         }
-        if log {
-            self.log(&finished, refusal);
+        if log && !self.quiet {
+            self.log(&finished, outcome);
         }
     }
 
-    fn log(&self, finished: &Finished, refusal: Option<&Refusal>) {
+    fn log(&self, finished: &Finished, outcome: &Outcome) {
         tracing::info!(
             target: "access",
             request_id = %self.id,
-            peer = %self.peer,
+            peer = %self.client,
             account = self.account.as_deref().unwrap_or("-"),
             access_key_id = self.access_key_id.as_deref().unwrap_or("-"),
             operation = finished.operation,
@@ -140,7 +211,9 @@ impl Exchange {
             index = self.index.as_deref().unwrap_or("-"),
             status = finished.status,
             code = finished.code,
-            ec = refusal.map_or("-", |r| r.error.ec()),
+            ec = outcome.fault().map_or("-", |fault| fault.ec()),
+            route = finished.route,
+            node = self.route.node(),
             bytes_in = finished.bytes_in,
             bytes_out = finished.bytes_out,
             ms = finished.elapsed.as_secs_f64() * 1e3,
@@ -155,8 +228,8 @@ fn host(headers: &HeaderMap) -> Box<str> {
     text.filter(|text| text.len() <= HOST_BYTES_MAX).unwrap_or("").into()
 }
 
-fn request_id() -> RequestId {
+fn random_id() -> [u8; 12] {
     let mut random = [0; 12];
     getrandom::fill(&mut random).expect("the operating system has a random source");
-    RequestId::from_random(random)
+    random
 }

@@ -10,6 +10,7 @@ mod authenticate;
 mod authorize;
 mod body;
 mod command;
+mod commands;
 mod config;
 mod cpu;
 mod dev;
@@ -20,17 +21,21 @@ mod failure;
 mod listener;
 mod logs;
 mod metrics;
+mod nodes;
 mod open;
 mod ops;
+mod peer_calls;
 mod phase;
 mod reply;
+mod route;
 mod serve;
 mod server;
 
 pub use command::command_line;
 pub use config::{
-    AdmissionConfig, ByteSize, Config, Effective, FlushConfig, Invalid, LimitConfig, LogConfig,
-    LogFormat, QuotaConfig, Secret, Source, Sources, StoreUrl, load,
+    AdmissionConfig, BackgroundConfig, ByteSize, Config, Effective, FlushConfig, Invalid,
+    LimitConfig, LogConfig, LogFormat, NodeConfig, QuotaConfig, ReadConsistency, Secret, Source,
+    Sources, StoreUrl, load,
 };
 pub use failure::Failure;
-pub use server::{Handle, Server};
+pub use server::{Given, Handle, Server};

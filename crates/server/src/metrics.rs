@@ -1,7 +1,7 @@
 //! What the service counts, in Prometheus text form. `docs/operations.md` lists every name.
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -16,11 +16,23 @@ use prometheus_client::registry::{Registry, Unit};
 use vb_commit::{Store, VerbCount};
 use vb_engine::{Engine, Stats};
 
+use crate::nodes::Nodes;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
     operation: &'static str,
     status: u16,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabel {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PeerStateLabel {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -52,7 +64,9 @@ type Latencies = Family<OperationLabel, Histogram, fn() -> Histogram>;
 pub(crate) struct Metrics {
     registry: Registry,
     watched: Watched,
+    nodes: Arc<OnceLock<Arc<Nodes>>>,
     requests: Family<OutcomeLabels, Counter>,
+    routes: Family<RouteLabel, Counter>,
     latencies: Latencies,
     bytes_in: Family<OperationLabel, Counter>,
     bytes_out: Family<OperationLabel, Counter>,
@@ -80,6 +94,8 @@ pub(crate) struct Finished {
     pub(crate) status: u16,
     /// Error code of the answer, `-` on success.
     pub(crate) code: &'static str,
+    /// Which node served it.
+    pub(crate) route: &'static str,
     /// Bytes of the request body.
     pub(crate) bytes_in: u64,
     /// Bytes of the answer's body.
@@ -94,6 +110,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("vectorbucket"),
             watched: Watched::default(),
+            nodes: Arc::default(),
+            routes: Family::default(),
             requests: Family::default(),
             latencies: Family::new_with_constructor(latency_histogram),
             bytes_in: Family::default(),
@@ -118,6 +136,11 @@ impl Metrics {
     fn register_requests(&mut self) {
         let r = &mut self.registry;
         r.register("requests", "Requests answered", self.requests.clone());
+        r.register(
+            "routed_requests",
+            "Requests answered, by the node that served them",
+            self.routes.clone(),
+        );
         r.register_with_unit(
             "request_duration",
             "Time from the head of a request to its answer",
@@ -152,7 +175,10 @@ impl Metrics {
 
     /// Counters that alerts watch exist from the start, so that their first rise is seen.
     fn begin_at_zero(&self) {
-        for budget in ["write", "query"] {
+        for route in ["here", "from_peer", "probe", "fallback", "forwarded", "unknown"] {
+            drop(self.routes.get_or_create(&RouteLabel { route }));
+        }
+        for budget in ["write", "query", "peer_write", "peer_query"] {
             let label = BudgetLabel { budget };
             drop(self.admission_waits.get_or_create(&label));
             drop(self.admission_refused.get_or_create(&label));
@@ -177,6 +203,7 @@ impl Metrics {
         r.register("build", "The running build", version);
         r.register_collector(Box::new(EngineCollector(Arc::clone(&self.watched))));
         r.register_collector(Box::new(ProcessCollector));
+        r.register_collector(Box::new(NodesCollector(Arc::clone(&self.nodes))));
     }
 
     /// From now on the counters of engine and store are part of the answer.
@@ -184,9 +211,26 @@ impl Metrics {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Some((engine, store));
     }
 
+    /// The engine, while it is open.
+    pub(crate) fn engine(&self) -> Option<Engine> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.as_ref().map(|(engine, _)| engine.clone())
+    }
+
+    /// The nodes, if this is one of several.
+    pub(crate) fn nodes(&self) -> Option<&Arc<Nodes>> {
+        self.nodes.get()
+    }
+
     /// Lets go of engine and store, so that the store's lock can be released.
     pub(crate) fn unwatch(&self) {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// From now on the states of the other nodes are part of the answer.
+    pub(crate) fn watch_nodes(&self, nodes: Arc<Nodes>) {
+        // Called once, at the start.
+        let _ = self.nodes.set(nodes);
     }
 
     /// Adds one finished request.
@@ -198,6 +242,7 @@ impl Metrics {
             code: request.code,
         };
         self.requests.get_or_create(&outcome).inc();
+        self.routes.get_or_create(&RouteLabel { route: request.route }).inc();
         self.latencies.get_or_create(&operation).observe(request.elapsed.as_secs_f64());
         self.bytes_in.get_or_create(&operation).inc_by(request.bytes_in);
         self.bytes_out.get_or_create(&operation).inc_by(request.bytes_out);
@@ -262,6 +307,29 @@ impl Collector for EngineCollector {
     }
 }
 
+/// How many of the other nodes are asked, and how many not.
+struct NodesCollector(Arc<OnceLock<Arc<Nodes>>>);
+
+impl std::fmt::Debug for NodesCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodesCollector")
+    }
+}
+
+impl Collector for NodesCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let Some(nodes) = self.0.get() else { return Ok(()) };
+        let peers = nodes.peers();
+        let up = peers.iter().filter(|peer| peer.down().is_none()).count();
+        let family = Family::<PeerStateLabel, Gauge>::default();
+        for (state, count) in [("up", up), ("down", peers.len() - up)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            family.get_or_create(&PeerStateLabel { state }).set(count);
+        }
+        encode_metric(&mut encoder, "peers", "Other nodes, by whether they are asked", &family)
+    }
+}
+
 type VerbField = (&'static str, &'static str, fn(&VerbCount) -> u64);
 
 /// Requests, bytes and failures of the store, each by verb.
@@ -274,10 +342,12 @@ fn verbs(encoder: &mut DescriptorEncoder<'_>, store: &Store) -> std::fmt::Result
         ("list", counts.list),
         ("delete", counts.delete),
     ];
-    let fields: [VerbField; 3] = [
+    let fields: [VerbField; 5] = [
         ("store_requests", "Requests to the store", |c| c.requests),
         ("store_bytes", "Payload bytes to and from the store", |c| c.bytes),
         ("store_failures", "Requests that the store failed", |c| c.failures),
+        ("store_retries", "Requests sent again after a failure", |c| c.retries),
+        ("store_hedges", "Reads sent a second time because the first was slow", |c| c.hedges),
     ];
     for (name, help, value) in fields {
         let family = Family::<VerbLabel, Counter>::default();
@@ -289,12 +359,25 @@ fn verbs(encoder: &mut DescriptorEncoder<'_>, store: &Store) -> std::fmt::Result
     Ok(())
 }
 
-fn counters(s: &Stats) -> [(&'static str, &'static str, u64); 16] {
-    [
+fn counters(s: &Stats) -> Vec<(&'static str, &'static str, u64)> {
+    vec![
         ("engine_opens", "Indexes opened", s.opens),
         ("engine_flushes", "Flushes committed", s.flushes),
         ("engine_flushes_failed", "Flushes that failed and are tried again", s.flushes_failed),
         ("engine_segment_bytes_written", "Bytes of segments written", s.segment_bytes_written),
+        ("engine_merges", "Merges of segments committed", s.merges),
+        ("engine_merges_failed", "Merges that failed and are tried again", s.merges_failed),
+        (
+            "engine_merge_bytes_written",
+            "Bytes of segments written by merges",
+            s.merge_bytes_written,
+        ),
+        (
+            "engine_merge_commit_microseconds",
+            "Time in which merges held up writes",
+            s.merge_commit_micros,
+        ),
+        ("engine_objects_collected", "Objects deleted that nothing names", s.objects_collected),
         ("engine_commits", "Group commits", s.commits),
         ("engine_batches", "Batches in group commits", s.batches),
         ("engine_commit_microseconds", "Time in group commits", s.commit_micros),
@@ -306,17 +389,36 @@ fn counters(s: &Stats) -> [(&'static str, &'static str, u64); 16] {
         ("engine_lists", "List pages", s.lists),
         ("engine_queries", "Queries", s.queries),
         ("engine_query_microseconds", "Time in queries", s.query_micros),
+        ("engine_shares", "Shares of scans that peers were asked for", s.shares),
+        ("engine_shares_failed", "Such shares that were scanned here after all", s.shares_failed),
+        ("engine_shares_served", "Shares of scans answered for peers", s.shares_served),
         ("engine_rows_scanned", "Vectors whose distance was computed", s.rows_scanned),
+        ("engine_cache_memory_hits", "Parts of segments found in memory", s.cache.memory_hits),
+        ("engine_cache_memory_misses", "Parts that were not in memory", s.cache.memory_misses),
+        ("engine_cache_memory_evictions", "Parts pushed out of memory", s.cache.memory_evictions),
+        ("engine_cache_disk_hits", "Parts and objects found on disk", s.cache.disk_hits),
+        ("engine_cache_disk_misses", "Parts and objects that were not", s.cache.disk_misses),
+        ("engine_cache_disk_evictions", "Files pushed off the disk", s.cache.disk_evictions),
+        ("engine_cache_disk_damaged", "Files of the cache that were damaged", s.cache.disk_damaged),
+        ("engine_cache_reads", "Reads of the store for the cache", s.cache.reads),
+        ("engine_cache_read_bytes", "Bytes that they read", s.cache.read_bytes),
     ]
 }
 
-fn gauges(s: &Stats) -> [(&'static str, &'static str, u64); 5] {
-    [
+fn gauges(s: &Stats) -> Vec<(&'static str, &'static str, u64)> {
+    vec![
+        (
+            "engine_memtables_full",
+            "Whether unflushed records take so much memory that writes wait",
+            s.memtables_full,
+        ),
         ("engine_indexes_open", "Indexes that are open", s.indexes_open),
         ("engine_buckets_open", "Buckets that are open", s.buckets_open),
         ("engine_memtable_bytes", "Bytes of records not in a segment yet", s.memtable_bytes),
         ("engine_segments", "Segments of all open indexes", s.segments),
         ("engine_records", "Live records of all open indexes", s.records),
+        ("engine_cache_memory_bytes", "Bytes of parts in memory", s.cache.memory_bytes),
+        ("engine_cache_disk_bytes", "Bytes of the cache's files", s.cache.disk_bytes),
     ]
 }
 
@@ -379,15 +481,35 @@ fn encode_metric(
 #[cfg(test)]
 pub(crate) fn engine_names() -> Vec<String> {
     let stats = Stats::default();
-    let counted = counters(&stats).map(|(name, _, _)| format!("{name}_total"));
-    let verbs = ["store_requests_total", "store_bytes_total", "store_failures_total"];
-    let gauged = gauges(&stats).map(|(name, _, _)| name.to_owned());
-    counted.into_iter().chain(gauged).chain(verbs.map(str::to_owned)).collect()
+    let counted = counters(&stats).into_iter().map(|(name, _, _)| format!("{name}_total"));
+    let verbs = ["requests", "bytes", "failures", "retries", "hedges"];
+    let gauged = gauges(&stats).into_iter().map(|(name, _, _)| name.to_owned());
+    counted.chain(gauged).chain(verbs.map(|name| format!("store_{name}_total"))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every field of the engine's counters is a metric; those of the store are exposed by verb.
+    #[test]
+    fn every_counter_of_the_engine_is_exposed() {
+        let text = format!("{:#?}", Stats::default());
+        let numbers = text.lines().filter_map(|line| line.strip_suffix(" 0,")?.strip_suffix(':'));
+        // What stands in a field of its own is indented once more.
+        let fields = numbers.map(|line| match line.strip_prefix("        ") {
+            Some(of_the_cache) => format!("cache_{of_the_cache}"),
+            None => line.trim().to_owned(),
+        });
+        let names = engine_names();
+        let mut count = 0;
+        for field in fields.filter(|field| !field.starts_with("store_")) {
+            let name = format!("engine_{}", field.replace("micros", "microseconds"));
+            assert!(names.contains(&name) || names.contains(&format!("{name}_total")), "{name}");
+            count += 1;
+        }
+        assert!(count > 20, "the fields were found");
+    }
 
     #[test]
     fn a_finished_request_shows_in_every_family() {
@@ -396,6 +518,7 @@ mod tests {
             operation: "PutVectors",
             status: 200,
             code: "-",
+            route: "here",
             bytes_in: 7,
             bytes_out: 0,
             elapsed: Duration::from_millis(3),
@@ -405,6 +528,7 @@ mod tests {
         let text = metrics.render();
         for line in [
             r#"vectorbucket_requests_total{operation="PutVectors",status="200",code="-"} 1"#,
+            r#"vectorbucket_routed_requests_total{route="here"} 1"#,
             r#"vectorbucket_request_body_bytes_total{operation="PutVectors"} 7"#,
             r#"vectorbucket_request_duration_seconds_bucket{le="0.005",operation="PutVectors"} 1"#,
             r#"vectorbucket_auth_failures_total{code="SignatureDoesNotMatch"} 1"#,

@@ -1,13 +1,15 @@
 //! Opening what the service runs on, with failures that say what to do.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use vb_commit::{LocalOptions, Store, StoreError, StoreErrorKind};
-use vb_engine::{Engine, Options};
+use vb_commit::{LocalOptions, RemoteOptions, Store, StoreError, StoreErrorKind};
+use vb_engine::{Background, DiskCache, Engine, Options, Spread};
 use vb_identity::Roots;
 
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, ReadConsistency, StoreUrl};
 use crate::failure::Failure;
+use crate::nodes::Nodes;
 
 /// The root credentials that the configuration names.
 ///
@@ -47,29 +49,88 @@ fn credential_setting(config: &Config, name: &str) -> Option<String> {
     }
 }
 
-/// The store, opened and probed.
+/// The store of the configuration, opened and probed.
 ///
 /// # Errors
-/// A folder that is locked, unwritable or full; a store that fails the probe.
+/// As [`store_at`].
 pub(crate) async fn store(config: &Config) -> Result<Store, Failure> {
-    let store = match &config.store {
-        StoreUrl::Memory => Store::memory(),
-        StoreUrl::Local(dir) => {
-            let options = LocalOptions { fsync: config.fsync };
-            Store::local(dir, options).map_err(|e| Failure::Store(folder_advice(dir, &e)))?
-        }
-    };
-    store.probe().await.map_err(|e| probe_failure(config, &e))?;
+    store_at(&config.store, config.fsync).await
+}
+
+/// A store, opened and probed.
+///
+/// # Errors
+/// As [`connect`]; a bucket that is not found, refuses the keys or cannot be reached; a store that
+/// fails the probe.
+pub(crate) async fn store_at(url: &StoreUrl, fsync: bool) -> Result<Store, Failure> {
+    let store = connect(url, fsync)?;
+    store.probe().await.map_err(|e| probe_failure(url, &e))?;
     Ok(store)
 }
 
-fn probe_failure(config: &Config, error: &StoreError) -> Failure {
-    match (&config.store, error.kind()) {
+/// A store, opened and, if it is a folder, locked; not probed, which is enough for reading.
+///
+/// # Errors
+/// A folder that is locked, unwritable or full; settings of a bucket that cannot be right.
+pub(crate) fn connect(url: &StoreUrl, fsync: bool) -> Result<Store, Failure> {
+    match url {
+        StoreUrl::Memory => Ok(Store::memory()),
+        StoreUrl::Local(dir) => {
+            let options = LocalOptions { fsync };
+            Store::local(dir, options).map_err(|e| Failure::Store(folder_advice(dir, &e)))
+        }
+        StoreUrl::Remote(options) => {
+            Store::open(options).map_err(|e| Failure::Store(bucket_advice(options, &e)))
+        }
+    }
+}
+
+fn probe_failure(url: &StoreUrl, error: &StoreError) -> Failure {
+    match (url, error.kind()) {
         (StoreUrl::Local(dir), StoreErrorKind::Full | StoreErrorKind::Denied) => {
             Failure::Store(folder_advice(dir, error))
         }
-        _ => Failure::Probe(error.to_string()),
+        (StoreUrl::Remote(options), StoreErrorKind::Corrupt) => {
+            Failure::Probe(format!("{error}; {options} cannot be used, choose another store"))
+        }
+        (StoreUrl::Remote(options), _) => Failure::Store(bucket_advice(options, error)),
+        (StoreUrl::Local(_) | StoreUrl::Memory, _) => Failure::Probe(error.to_string()),
     }
+}
+
+/// One line about a bucket that cannot be used, with what to do next.
+fn bucket_advice(options: &RemoteOptions, error: &StoreError) -> String {
+    let (bucket, variables) = (&options.bucket, options.cloud.variables());
+    match error.kind() {
+        StoreErrorKind::NotFound => format!(
+            "{options}: there is no bucket {bucket}; create it, or check --store and {variables}"
+        ),
+        StoreErrorKind::Denied => {
+            format!("{options}: access is denied ({}); check {variables}", cause(error))
+        }
+        StoreErrorKind::Full => {
+            format!("{options}: the store has no room left ({}); raise its quota", cause(error))
+        }
+        StoreErrorKind::Unavailable => format!(
+            "{options} cannot be reached ({}); check the network, the service and {variables}",
+            cause(error)
+        ),
+        StoreErrorKind::Invalid
+        | StoreErrorKind::AlreadyExists
+        | StoreErrorKind::Locked
+        | StoreErrorKind::Corrupt => {
+            format!("{options} cannot be used ({}); check --store and {variables}", cause(error))
+        }
+    }
+}
+
+/// The innermost cause, without the layers that repeat each other around it.
+fn cause(error: &StoreError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string().replace(char::is_control, " ")
 }
 
 fn folder_advice(dir: &Path, error: &StoreError) -> String {
@@ -96,19 +157,40 @@ fn folder_advice(dir: &Path, error: &StoreError) -> String {
 ///
 /// # Errors
 /// Contents that cannot be read, a kernel level that this CPU lacks.
-pub(crate) async fn engine(config: &Config, store: Store) -> Result<Engine, Failure> {
+pub(crate) async fn engine(
+    config: &Config,
+    store: Store,
+    nodes: Option<&Arc<Nodes>>,
+) -> Result<Engine, Failure> {
     if let Some(level) = config.kernels
         && vb_kernel::Kernels::at(level).is_none()
     {
         return Err(Failure::Configuration(format!("kernels: this CPU does not have {level}")));
     }
-    Engine::open(store, options(config)).await.map_err(|e| Failure::Engine(e.to_string()))
+    let spread = nodes.map(|nodes| Arc::clone(nodes) as Arc<dyn Spread>);
+    let options = Options { spread, ..options(config) };
+    Engine::open(store, options).await.map_err(|e| Failure::Engine(e.to_string()))
 }
 
 fn options(config: &Config) -> Options {
     Options {
         memtable_bytes_max: usize::try_from(config.memtable_bytes()).unwrap_or(usize::MAX),
         flush_age: config.flush.age_max,
+        memory_limit: usize::try_from(config.memory_bytes()).unwrap_or(usize::MAX),
+        cache: config
+            .cache_dir
+            .clone()
+            .map(|dir| DiskCache { dir, bytes_max: config.cache_bytes_max.0 }),
+        read_consistency: match config.read_consistency {
+            ReadConsistency::Strong => vb_engine::ReadConsistency::Strong,
+            ReadConsistency::Bounded(age) => vb_engine::ReadConsistency::Bounded(age),
+        },
+        collect_grace: config.collect_grace,
+        background: Background {
+            jobs_max: config.background.jobs_max as usize,
+            merges_max: config.background.merges_max as usize,
+            bytes_per_second: config.background.bytes_per_second.map(|rate| rate.0),
+        },
         level: config.kernels,
         threads: config.threads.map(|n| n as usize),
         buckets_max: config.quotas.buckets_max as usize,

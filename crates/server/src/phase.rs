@@ -9,10 +9,24 @@ pub(crate) enum Phase {
     Starting,
     /// Requests are served.
     Ready,
+    /// Not ready any more, so that load balancers and peers turn away; everything is still served.
+    Leaving,
     /// No new connections; requests in flight are finished.
     Draining,
     /// Whatever is still open is dropped.
     Stopped,
+}
+
+impl Phase {
+    /// One word for the admin listener.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Leaving | Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// Announces phases to every task.

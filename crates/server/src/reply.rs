@@ -12,36 +12,90 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 use vb_api::oss::response::{CONTENT_TYPE_JSON, common_headers, error_headers};
 use vb_api::oss::{Error, Fault, RequestId};
 use vb_commit::{StoreError, StoreErrorKind};
 
 use crate::admission::Permit;
+use crate::nodes::{Answer, MARK};
 
-/// What an operation answers on success.
-#[derive(Debug, PartialEq, Eq)]
+/// What an operation answers on success, or what another node answered.
+#[derive(Debug)]
 pub(crate) struct Reply {
-    status: u16,
-    location: Option<HeaderValue>,
-    json: Option<Bytes>,
+    status: StatusCode,
+    /// Headers that say something of the content.
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    /// The fault that another node answered with.
+    fault: Option<Fault>,
 }
 
 impl Reply {
     /// A status without a body.
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, location: None, json: None }
+        let status = StatusCode::from_u16(status).expect("the wire's statuses are valid");
+        Self { status, headers: HeaderMap::new(), body: None, fault: None }
     }
 
     /// 200 with a JSON body.
     pub(crate) fn json(body: impl Into<Bytes>) -> Self {
-        Self { status: 200, location: None, json: Some(body.into()) }
+        Self::empty(200).with_body(CONTENT_TYPE_JSON, body.into())
+    }
+
+    /// 200 with a body that only nodes read.
+    pub(crate) fn bytes(body: Bytes) -> Self {
+        Self::empty(200).with_body(HeaderValue::from_static("application/octet-stream"), body)
     }
 
     /// 200 without a body, naming the created resource.
     pub(crate) fn created(location: HeaderValue) -> Self {
-        Self { status: 200, location: Some(location), json: None }
+        let mut reply = Self::empty(200);
+        reply.headers.insert(header::LOCATION, location);
+        reply
+    }
+
+    /// What another node answered, success or refusal, as it came.
+    pub(crate) fn relayed(answer: Answer) -> Self {
+        let ec = answer.headers.get(EC).and_then(|value| value.to_str().ok());
+        let fault = ec.and_then(|ec| Fault::ALL.iter().find(|fault| fault.ec() == ec)).copied();
+        let body = (!answer.body.is_empty()).then_some(answer.body);
+        Self { status: answer.status, headers: answer.headers, body, fault }
+    }
+
+    fn with_body(mut self, kind: HeaderValue, body: Bytes) -> Self {
+        self.headers.insert(header::CONTENT_TYPE, kind);
+        self.body = Some(body);
+        self
+    }
+}
+
+const EC: HeaderName = HeaderName::from_static("x-oss-ec");
+
+/// How a request ended.
+pub(crate) struct Outcome(pub(crate) Result<Reply, Refusal>);
+
+impl Outcome {
+    /// The fault that the client is told of.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match &self.0 {
+            Ok(reply) => reply.fault,
+            Err(refusal) => Some(refusal.error.fault()),
+        }
+    }
+
+    /// What only the log is told.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.0.as_ref().err()?.cause.as_deref()
+    }
+
+    /// The response it becomes.
+    pub(crate) fn response(&self, origin: &Origin<'_>) -> Response<ReplyBody> {
+        match &self.0 {
+            Ok(reply) => success(reply, origin),
+            Err(refusal) => failure(&refusal.error, origin),
+        }
     }
 }
 
@@ -128,22 +182,24 @@ pub(crate) struct Origin<'a> {
 }
 
 /// The response of a success.
-pub(crate) fn success(reply: &Reply, origin: &Origin<'_>) -> Response<ReplyBody> {
+fn success(reply: &Reply, origin: &Origin<'_>) -> Response<ReplyBody> {
     let mut response = skeleton(reply.status, origin);
-    if let Some(location) = &reply.location {
-        response.headers_mut().insert(header::LOCATION, location.clone());
+    for (name, value) in &reply.headers {
+        response.headers_mut().insert(name, value.clone());
     }
-    if let Some(json) = &reply.json {
-        response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE_JSON);
-        response.body_mut().data = Some(json.clone());
-    }
+    response.body_mut().data = reply.body.clone();
     response
 }
 
 /// The response of a refusal.
-pub(crate) fn failure(error: &Error, origin: &Origin<'_>) -> Response<ReplyBody> {
-    let mut response = skeleton(error.status(), origin);
+fn failure(error: &Error, origin: &Origin<'_>) -> Response<ReplyBody> {
+    let status = StatusCode::from_u16(error.status()).expect("the wire's statuses are valid");
+    let mut response = skeleton(status, origin);
     error_headers(response.headers_mut(), error);
+    if error.fault() == Fault::NodeMark {
+        // Tells a node that it is its mark, not its client, that is refused.
+        response.headers_mut().insert(MARK, HeaderValue::from_static("refused"));
+    }
     let body = error.body(origin.id.as_str(), origin.host, origin.bucket);
     if origin.is_head {
         let encoded = HeaderValue::try_from(STANDARD.encode(body)).expect("base64 is ASCII");
@@ -154,9 +210,9 @@ pub(crate) fn failure(error: &Error, origin: &Origin<'_>) -> Response<ReplyBody>
     response
 }
 
-fn skeleton(status: u16, origin: &Origin<'_>) -> Response<ReplyBody> {
+fn skeleton(status: StatusCode, origin: &Origin<'_>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::default());
-    *response.status_mut() = StatusCode::from_u16(status).expect("the wire's statuses are valid");
+    *response.status_mut() = status;
     let server_ms = u64::try_from(origin.elapsed.as_millis()).unwrap_or(u64::MAX);
     *response.headers_mut() = common_headers(origin.id, SystemTime::now(), server_ms);
     let connection = if origin.keep_alive { "keep-alive" } else { "close" };

@@ -25,9 +25,11 @@ use crate::config::Config;
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
 use crate::metrics::Metrics;
+use crate::nodes::{Nodes, NotValid};
 use crate::ops::{self, Context, Input};
+use crate::peer_calls::PeerCall;
 use crate::phase::{Phase, Phases};
-use crate::reply::{Refusal, Reply, ReplyBody, failure, success};
+use crate::reply::{Outcome, Refusal, Reply, ReplyBody};
 
 /// Bytes that are read of a body where the operation means none.
 const BODYLESS_BYTES_MAX: u64 = 64 << 10;
@@ -37,12 +39,22 @@ pub(crate) struct Service {
     context: Context,
     authenticator: Authenticator,
     admission: Admission,
+    /// Of requests that come from other nodes.
+    pub(crate) peer_admission: Admission,
+    nodes: Option<Arc<Nodes>>,
     domains: Domains,
-    pace: Pace,
+    pub(crate) pace: Pace,
     discard_bytes_max: u64,
     log_access: bool,
     metrics: Arc<Metrics>,
-    phases: Phases,
+    pub(crate) phases: Phases,
+}
+
+/// What a service is made over.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) roots: Roots,
+    pub(crate) nodes: Option<Arc<Nodes>>,
 }
 
 /// A request whose head was found good: what may be done, and room to do it.
@@ -53,24 +65,25 @@ struct Admitted {
 }
 
 impl Service {
-    /// A service over an opened engine.
+    /// A service over what was opened.
     pub(crate) fn new(
         config: &Config,
-        engine: Engine,
-        roots: Roots,
+        opened: Opened,
         metrics: Arc<Metrics>,
         phases: Phases,
     ) -> Self {
-        let admission = Admission::new(
-            config.write_budget(),
-            config.query_budget(),
-            config.admission.wait_max,
-            Arc::clone(&metrics),
-        );
+        let Opened { engine, roots, nodes } = opened;
+        let admission = || {
+            let (write, query) = (config.write_budget(), config.query_budget());
+            Admission::new(write, query, config.admission.wait_max, Arc::clone(&metrics))
+        };
+        let (admission, peer_admission) = (admission(), admission().of_peers());
         Self {
             context: Context::new(engine, limits(config), config, compute_pool(config)),
             authenticator: Authenticator::new(roots, &config.region),
             admission,
+            peer_admission,
+            nodes,
             domains: Domains::new(config.domains()),
             pace: Pace::new(&config.limits),
             discard_bytes_max: config.limits.put_vectors_bytes_max.0.saturating_mul(2),
@@ -85,6 +98,16 @@ impl Service {
         &self.metrics
     }
 
+    /// The other nodes, if this is one of several.
+    pub(crate) fn nodes(&self) -> Option<&Arc<Nodes>> {
+        self.nodes.as_ref()
+    }
+
+    /// What operations work with.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Answers one request, whatever happens in it, and accounts for it.
     pub(crate) async fn respond(
         &self,
@@ -97,7 +120,7 @@ impl Service {
             self.metrics.panics.inc();
             Err(Refusal::internal("the request panicked"))
         });
-        self.conclude(exchange, &outcome)
+        self.conclude(exchange, &Outcome(outcome))
     }
 
     /// The life of a request: everything the head decides, then the body, then the operation.
@@ -107,9 +130,13 @@ impl Service {
         exchange: &mut Exchange,
     ) -> Result<Reply, Refusal> {
         let (head, mut incoming) = request.into_parts();
-        let done = match self.admit(&head, exchange).await {
-            Ok(admitted) => self.perform(&head, &mut incoming, admitted, exchange).await,
-            Err(refusal) => Err(refusal),
+        let marked = self.marked(&head, exchange);
+        let done = match PeerCall::resolve(&head, exchange.mark()) {
+            Some(call) => self.answer_peer(call, &head, &mut incoming, exchange).await,
+            None => match self.admit(&head, marked, exchange).await {
+                Ok(admitted) => self.perform(&head, &mut incoming, admitted, exchange).await,
+                Err(refusal) => Err(refusal),
+            },
         };
         if let Err(refusal) = &done {
             self.leave_clean(&head.headers, incoming, refusal, exchange).await;
@@ -117,10 +144,27 @@ impl Service {
         done
     }
 
+    /// Whether another node sent the request, and then for whom.
+    fn marked(&self, head: &Parts, exchange: &mut Exchange) -> Result<(), NotValid> {
+        if let Some(mark) = Nodes::mark_of(self.nodes.as_deref(), head)? {
+            exchange.sent_on(mark);
+        }
+        Ok(())
+    }
+
     /// Everything that the head decides, in the order that clients observe.
-    async fn admit(&self, head: &Parts, exchange: &mut Exchange) -> Result<Admitted, Refusal> {
-        let target = Target::parse(&head.uri, &head.headers, &self.domains)?;
-        exchange.addressed(&target);
+    async fn admit(
+        &self,
+        head: &Parts,
+        marked: Result<(), NotValid>,
+        exchange: &mut Exchange,
+    ) -> Result<Admitted, Refusal> {
+        let target = Target::parse(&head.uri, &head.headers, &self.domains)
+            .inspect(|target| exchange.addressed(target));
+        // What nodes ask each other has paths of its own: with a mark that is not valid the mark is
+        // what is wrong.
+        marked.map_err(|NotValid| Fault::NodeMark)?;
+        let target = target?;
         let query = Query::parse(head.uri.query().unwrap_or(""));
         let operation = Operation::resolve(head.method.as_str(), &query, target.has_bucket())?;
         exchange.operation = operation.name();
@@ -132,7 +176,8 @@ impl Service {
         self.check_bucket(&grant).await?;
         let bytes_max = self.body_bytes_max(operation);
         let declared = body::declared(&head.method, &head.headers, bytes_max)?;
-        exchange.permit = Some(self.room(operation, declared.bytes(bytes_max)).await?);
+        let from_peer = exchange.mark().is_some();
+        exchange.permit = Some(self.room(operation, declared.bytes(bytes_max), from_peer).await?);
         Ok(Admitted { grant, declared, bytes_max })
     }
 
@@ -149,6 +194,9 @@ impl Service {
         exchange.body_read = true;
         let body = read?;
         exchange.bytes_in = body.len() as u64;
+        if let Some(reply) = self.elsewhere(head, &body, &grant, exchange).await? {
+            return Ok(reply);
+        }
         ops::run(&self.context, Input { head, body }, grant, exchange).await
     }
 
@@ -170,12 +218,18 @@ impl Service {
         if operation.has_body() { bytes_max } else { bytes_max.min(BODYLESS_BYTES_MAX) }
     }
 
-    async fn room(&self, operation: Operation, body_bytes: u64) -> Result<Permit, Error> {
+    async fn room(
+        &self,
+        operation: Operation,
+        body_bytes: u64,
+        from_peer: bool,
+    ) -> Result<Permit, Error> {
         let (budget, bytes) = match operation {
             Operation::PutVectors | Operation::DeleteVectors => (Budget::Write, body_bytes),
             _ => (Budget::Query, body_bytes + ANSWER_BYTES),
         };
-        let room = self.admission.admit(budget, bytes).await;
+        let admission = if from_peer { &self.peer_admission } else { &self.admission };
+        let room = admission.admit(budget, bytes).await;
         room.map_err(|_| Error::new(Fault::Unavailable))
     }
 
@@ -198,19 +252,11 @@ impl Service {
     }
 
     /// The response, its log line and its counts.
-    fn conclude(
-        &self,
-        mut exchange: Exchange,
-        outcome: &Result<Reply, Refusal>,
-    ) -> Response<ReplyBody> {
-        exchange.keep_alive &= self.phases.now() < Phase::Draining;
-        let origin = exchange.origin();
-        let mut response = match outcome {
-            Ok(reply) => success(reply, &origin),
-            Err(refusal) => failure(&refusal.error, &origin),
-        };
+    fn conclude(&self, mut exchange: Exchange, outcome: &Outcome) -> Response<ReplyBody> {
+        exchange.keep_alive &= self.phases.now() < Phase::Leaving;
+        let mut response = outcome.response(&exchange.origin());
         let bytes_out = response.body().len();
-        exchange.account(&self.metrics, outcome.as_ref().err(), &response, self.log_access);
+        exchange.account(&self.metrics, outcome, &response, self.log_access);
         response.body_mut().hold(exchange.permit.take().filter(|_| bytes_out > 0));
         response
     }

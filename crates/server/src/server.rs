@@ -2,7 +2,7 @@
 //!
 //! Up: both sockets are bound first (a port in use is the cheapest failure), then the admin
 //! listener answers, then credentials, store and engine are opened, then data connections are
-//! accepted. Down, in reverse: readiness ends and the data socket closes, requests in flight finish
+//! accepted. Down, in reverse: readiness ends, after a while the data socket closes, requests in flight finish
 //! within the drain time, the engine closes, the admin listener ends last.
 
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use vb_commit::Store;
 use vb_engine::Engine;
 
 use crate::admin::Admin;
@@ -18,9 +19,10 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
+use crate::nodes::Nodes;
 use crate::open;
 use crate::phase::{Phase, Phases};
-use crate::serve::Service;
+use crate::serve::{Opened, Service};
 
 /// The service.
 #[derive(Debug)]
@@ -34,9 +36,20 @@ pub struct Handle {
     connections: Connections,
     engine: Engine,
     metrics: Arc<Metrics>,
+    drain_delay: Duration,
     drain_timeout: Duration,
     data: JoinHandle<()>,
     admin: JoinHandle<()>,
+}
+
+/// What a service can be given instead of opening it itself.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Given {
+    /// A data listener that is bound already.
+    pub listener: Option<TcpListener>,
+    /// The store, whatever the configuration says; it is not probed.
+    pub store: Option<Store>,
 }
 
 impl Server {
@@ -47,18 +60,34 @@ impl Server {
     /// # Errors
     /// One [`Failure`] per thing that can be wrong; nothing keeps running then.
     pub async fn start(config: &Config) -> Result<Handle, Failure> {
-        let listener = bind("listen", config.listen).await?;
+        Self::start_with(config, Given::default()).await
+    }
+
+    /// As [`Server::start`], with parts that exist already.
+    #[doc(hidden)]
+    pub async fn start_with(config: &Config, given: Given) -> Result<Handle, Failure> {
+        let listener = match given.listener {
+            Some(listener) => listener,
+            None => bind("listen", config.listen).await?,
+        };
         let admin_listener = bind("admin_listen", config.admin_listen).await?;
         let phases = Phases::new();
         let metrics = Arc::new(Metrics::new());
-        let admin = Admin { phases: phases.clone(), metrics: Arc::clone(&metrics) };
+        let account = config.account_id.as_str().into();
+        let admin = Admin { phases: phases.clone(), metrics: Arc::clone(&metrics), account };
         let admin_addr = local(&admin_listener)?;
         let admin = tokio::spawn(admin.run(admin_listener));
-        let opened = open_all(config, &metrics, &phases).await;
-        let (service, engine) = opened.inspect_err(|_| phases.advance(Phase::Stopped))?;
+        let addr = local(&listener)?;
+        let opened = open_all(config, addr, given.store, &metrics).await;
+        let opened = opened.inspect_err(|_| phases.advance(Phase::Stopped))?;
+        let engine = opened.engine.clone();
+        if let Some(nodes) = &opened.nodes {
+            metrics.watch_nodes(Arc::clone(nodes));
+            tokio::spawn(Arc::clone(nodes).watch(phases.clone()));
+        }
+        let service = Service::new(config, opened, Arc::clone(&metrics), phases.clone());
         let connections =
             Connections::new(Arc::new(service), phases.clone(), config.limits.clone());
-        let addr = local(&listener)?;
         let data = tokio::spawn(connections.clone().run(listener));
         phases.advance(Phase::Ready);
         Ok(Handle {
@@ -68,6 +97,7 @@ impl Server {
             connections,
             engine,
             metrics,
+            drain_delay: config.drain_delay,
             drain_timeout: config.drain_timeout,
             data,
             admin,
@@ -77,16 +107,19 @@ impl Server {
 
 async fn open_all(
     config: &Config,
-    metrics: &Arc<Metrics>,
-    phases: &Phases,
-) -> Result<(Service, Engine), Failure> {
-    let credentials = open::credentials(config)?;
-    let store = open::store(config).await?;
-    let engine = open::engine(config, store.clone()).await?;
+    addr: SocketAddr,
+    store: Option<Store>,
+    metrics: &Metrics,
+) -> Result<Opened, Failure> {
+    let roots = open::credentials(config)?;
+    let nodes = Nodes::configured(config, addr)?.map(Arc::new);
+    let store = match store {
+        Some(store) => store,
+        None => open::store(config).await?,
+    };
+    let engine = open::engine(config, store.clone(), nodes.as_ref()).await?;
     metrics.watch(engine.clone(), store);
-    let metrics = Arc::clone(metrics);
-    let service = Service::new(config, engine.clone(), credentials, metrics, phases.clone());
-    Ok((service, engine))
+    Ok(Opened { engine, roots, nodes })
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -115,6 +148,8 @@ impl Handle {
     /// # Errors
     /// [`Failure::DrainTimeout`] when connections had to be cut; everything is closed even so.
     pub async fn shutdown(self) -> Result<(), Failure> {
+        self.phases.advance(Phase::Leaving);
+        tokio::time::sleep(self.drain_delay).await;
         self.phases.advance(Phase::Draining);
         // The accept loop only ends or is cancelled; either way the socket is closed afterwards.
         let _ = self.data.await;

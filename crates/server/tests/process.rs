@@ -63,8 +63,17 @@ fn a_failed_start_says_what_to_do() {
     let missing = binary(&["serve", "--config", "/nonexistent.toml"]).output().unwrap();
     check_failed(&missing, 2, &["/nonexistent.toml"]);
 
-    let remote = with_keys(&mut binary(&["serve", "--store", "s3://b/p"])).output().unwrap();
-    check_failed(&remote, 2, &["s3://b/p"]);
+    let nameless = with_keys(&mut binary(&["serve", "--store", "s3://"])).output().unwrap();
+    check_failed(&nameless, 2, &["--store"]);
+
+    let peers = ["serve", "--store", "s3://b/p", "--peers", "10.0.0.1:9100,10.0.0.2:9100"];
+    let keyless = with_keys(&mut binary(&peers)).output().unwrap();
+    check_failed(&keyless, 2, &["cluster_key", "openssl rand"]);
+    let alone = ["serve", "--store", store, "--peers", "10.0.0.1:9100"];
+    let alone = with_keys(&mut binary(&alone))
+        .env("VECTORBUCKET_CLUSTER_KEY", "0123456789abcdef0123456789abcdef")
+        .output();
+    check_failed(&alone.unwrap(), 2, &["peers", "store that all of them reach"]);
 
     let in_the_way = folder.path().join("file");
     std::fs::write(&in_the_way, "x").unwrap();

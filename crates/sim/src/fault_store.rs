@@ -1,7 +1,8 @@
 //! An object store that fails on demand, around one that does not.
 //!
-//! Faults come from a script: each request takes the next [`Fault`] that fits its verb, or none.
-//! So a test says exactly what goes wrong when, and a random test draws a script from its seed.
+//! Faults come from a script: each request takes the next [`Fault`] that fits its verb, or the fault
+//! that stands for its verb and path, or none. So a test says exactly what goes wrong when, and a
+//! random test draws a script from its seed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,6 +42,10 @@ pub enum Fault {
     ErrorBefore,
     /// It is executed, and an error is returned.
     ErrorAfter,
+    /// It is not executed, for want of room; the error leaves open whether it was.
+    Full,
+    /// It is refused for want of rights.
+    Denied,
     /// A create is executed and answered "already exists", as a retry inside a client is.
     Echo,
     /// It is executed only once the gate is open.
@@ -101,26 +106,50 @@ impl Gate {
 
 /// The script, shared by all clones of a store.
 #[derive(Debug, Clone, Default)]
-pub struct Script(Arc<Mutex<VecDeque<(Verb, Fault)>>>);
+pub struct Script(Arc<Mutex<Lines>>);
+
+/// What is to go wrong.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Once each, in order.
+    next: VecDeque<(Verb, Fault)>,
+    /// Every time, where the path holds the text.
+    standing: Vec<(Verb, &'static str, Fault)>,
+}
 
 impl Script {
     /// The next request of this verb behind those already scripted for it goes so.
     pub fn push(&self, verb: Verb, fault: Fault) {
-        self.lock().push_back((verb, fault));
+        self.lock().next.push_back((verb, fault));
+    }
+
+    /// From now on every request of this verb goes so whose path holds `part`.
+    pub fn stand(&self, verb: Verb, part: &'static str, fault: Fault) {
+        self.lock().standing.push((verb, part, fault));
+    }
+
+    /// Nothing stands any more.
+    pub fn relent(&self) {
+        self.lock().standing.clear();
     }
 
     /// Whether everything scripted has happened.
     pub fn is_done(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().next.is_empty()
     }
 
-    fn take(&self, verb: Verb) -> Fault {
-        let mut script = self.lock();
-        let at = script.iter().position(|(scripted, _)| *scripted == verb);
-        at.and_then(|at| script.remove(at)).map_or(Fault::None, |(_, fault)| fault)
+    fn take(&self, verb: Verb, path: &str) -> Fault {
+        let mut lines = self.lock();
+        let at = lines.next.iter().position(|(scripted, _)| *scripted == verb);
+        if let Some((_, fault)) = at.and_then(|at| lines.next.remove(at)) {
+            return fault;
+        }
+        let mut standing = lines.standing.iter();
+        let stands = standing.find(|(of, part, _)| *of == verb && path.contains(part));
+        stands.map_or(Fault::None, |(_, _, fault)| fault.clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Verb, Fault)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Lines> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,14 +173,19 @@ impl FaultStore {
     }
 
     /// Runs a request under the next fault of its verb.
-    async fn run<T, F>(&self, verb: Verb, request: F) -> Result<T>
+    async fn run<T, F>(&self, verb: Verb, path: String, request: F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        match self.script.take(verb) {
+        match self.script.take(verb, &path) {
             Fault::None | Fault::Echo => request.await,
             Fault::ErrorBefore => Err(failure("not executed")),
+            Fault::Full => Err(Error::Generic {
+                store: "FaultStore",
+                source: Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+            }),
+            Fault::Denied => Err(Error::PermissionDenied { path, source: "read-only".into() }),
             Fault::ErrorAfter => {
                 request.await?;
                 Err(failure("executed, then lost"))
@@ -177,8 +211,8 @@ impl FaultStore {
     }
 
     /// The fault of the next request of a verb that cannot be run in the background.
-    fn fails(&self, verb: Verb) -> bool {
-        !matches!(self.script.take(verb), Fault::None)
+    fn fails(&self, verb: Verb, path: &str) -> bool {
+        !matches!(self.script.take(verb, path), Fault::None)
     }
 }
 
@@ -206,7 +240,7 @@ impl ObjectStore for FaultStore {
         let path = location.to_string();
         let request = async move { inner.put_opts(&location, payload, options).await };
         if !echoed {
-            return self.run(Verb::Write, request).await;
+            return self.run(Verb::Write, path, request).await;
         }
         request.await?;
         Err(Error::AlreadyExists { path, source: "a retry met its own object".into() })
@@ -222,13 +256,14 @@ impl ObjectStore for FaultStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (inner, location) = (Arc::clone(&self.inner), location.clone());
-        self.run(Verb::Read, async move { inner.get_opts(&location, options).await }).await
+        let path = location.to_string();
+        self.run(Verb::Read, path, async move { inner.get_opts(&location, options).await }).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let (inner, location) = (Arc::clone(&self.inner), location.clone());
-        let ranges = ranges.to_vec();
-        self.run(Verb::Read, async move { inner.get_ranges(&location, &ranges).await }).await
+        let (ranges, path) = (ranges.to_vec(), location.to_string());
+        self.run(Verb::Read, path, async move { inner.get_ranges(&location, &ranges).await }).await
     }
 
     fn delete_stream(
@@ -236,9 +271,11 @@ impl ObjectStore for FaultStore {
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         let store = self.clone();
-        let checked = locations.map(move |location| match store.fails(Verb::Delete) {
-            true => Err(failure("not deleted")),
-            false => location,
+        let checked = locations.map(move |location| match location {
+            Ok(location) if store.fails(Verb::Delete, location.as_ref()) => {
+                Err(failure("not deleted"))
+            }
+            location => location,
         });
         self.inner.delete_stream(checked.boxed())
     }
@@ -247,8 +284,9 @@ impl ObjectStore for FaultStore {
         let (store, prefix) = (self.clone(), prefix.cloned());
         let listed = async move {
             let inner = Arc::clone(&store.inner);
+            let path = shown(prefix.as_ref());
             let list = async move { inner.list(prefix.as_ref()).try_collect::<Vec<_>>().await };
-            store.run(Verb::List, list).await
+            store.run(Verb::List, path, list).await
         };
         flat(listed)
     }
@@ -261,18 +299,20 @@ impl ObjectStore for FaultStore {
         let (store, prefix, offset) = (self.clone(), prefix.cloned(), offset.clone());
         let listed = async move {
             let inner = Arc::clone(&store.inner);
+            let path = shown(prefix.as_ref());
             let list = async move {
                 inner.list_with_offset(prefix.as_ref(), &offset).try_collect::<Vec<_>>().await
             };
-            store.run(Verb::List, list).await
+            store.run(Verb::List, path, list).await
         };
         flat(listed)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
+        let path = shown(prefix.as_ref());
         let list = async move { inner.list_with_delimiter(prefix.as_ref()).await };
-        self.run(Verb::List, list).await
+        self.run(Verb::List, path, list).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
@@ -283,11 +323,16 @@ impl ObjectStore for FaultStore {
 impl Script {
     /// Takes the next fault of a write if it is an echo.
     fn take_echo(&self) -> bool {
-        let mut script = self.lock();
-        let at = script.iter().position(|(verb, _)| *verb == Verb::Write);
-        let echo = at.filter(|at| matches!(script.get(*at), Some((_, Fault::Echo))));
-        echo.is_some_and(|at| script.remove(at).is_some())
+        let next = &mut self.lock().next;
+        let at = next.iter().position(|(verb, _)| *verb == Verb::Write);
+        let echo = at.filter(|at| matches!(next.get(*at), Some((_, Fault::Echo))));
+        echo.is_some_and(|at| next.remove(at).is_some())
     }
+}
+
+/// A list's prefix as the path that faults are matched with.
+fn shown(prefix: Option<&Path>) -> String {
+    format!("{}/", prefix.map_or("", Path::as_ref))
 }
 
 /// A list that was read whole, as a stream.

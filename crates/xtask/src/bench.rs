@@ -7,7 +7,7 @@ use crate::process::{self, Outcome};
 /// Arguments handed to the benchmark program.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// `ingest`, `query`, `restart`, or nothing for all; flags after `--`.
+    /// `ingest`, `query`, `store`, or nothing for the first two; flags after `--`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -15,10 +15,13 @@ pub(crate) struct Options {
 /// # Errors
 /// When building or a measurement fails.
 pub(crate) fn run(options: &Options) -> Outcome {
-    process::run(process::command(
-        "cargo",
-        &["build", "--release", "--package", "vb-server", "--locked"],
-    ))?;
+    // That one has no server.
+    if options.arguments.iter().all(|argument| argument != "store") {
+        process::run(process::command(
+            "cargo",
+            &["build", "--release", "--package", "vb-server", "--locked"],
+        ))?;
+    }
     let mut bench =
         process::command("cargo", &["run", "--release", "--package", "vb-bench", "--locked", "--"]);
     bench.args(&options.arguments);

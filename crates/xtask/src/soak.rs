@@ -55,7 +55,10 @@ fn bench(name: &str, rest: &Rest) -> Outcome {
 
 fn python(script: &str, rest: &Rest) -> Outcome {
     build_server()?;
-    go_on("python3", &["-u", script], rest)
+    let mut command = process::command("python3", &["-u", script]);
+    command.args(&rest.arguments);
+    command.env("VECTORBUCKET_BIN", process::root().join("target/release/vectorbucket"));
+    process::run(command)
 }
 
 fn go_on(program: &str, arguments: &[&str], rest: &Rest) -> Outcome {

@@ -11,6 +11,10 @@ pub(crate) struct Options {
     /// Leave out the official SDKs (they need Python, Go and Java).
     #[arg(long)]
     no_sdk: bool,
+    /// Leave out the services that stores are tried against and the three-process run (they need
+    /// Python, Go and npm).
+    #[arg(long)]
+    no_stores: bool,
 }
 
 /// Runs the checks and closes with one line that adds up all test runners.
@@ -45,11 +49,23 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
     install_tracer()?;
     let tests = ["test", "--workspace", "--locked", "--no-fail-fast"];
     process::run_counted(process::command("cargo", &tests), count)?;
-    if options.no_sdk {
+    if options.no_sdk && options.no_stores {
         return Ok(());
     }
     process::run(process::command("cargo", &["build", "--package", "vb-server", "--locked"]))?;
-    process::run_counted(process::command("python3", &["-u", "tests/sdk/run.py"]), count)
+    if !options.no_sdk {
+        process::run_counted(process::command("python3", &["-u", "tests/sdk/run.py"]), count)?;
+    }
+    if options.no_stores {
+        return Ok(());
+    }
+    process::run_counted(process::command("python3", &["-u", "tests/stores/run.py"]), count)?;
+    let reliability = ["-u", "tests/reliability/run.py", "--seconds", "75"];
+    process::run_counted(process::command("python3", &reliability), count)?;
+    if options.no_sdk {
+        return Ok(());
+    }
+    process::run_counted(process::command("python3", &["-u", "tests/nodes/rolling.py"]), count)
 }
 
 /// The proof that a write is synced before its reply reads a system-call trace; install the tracer

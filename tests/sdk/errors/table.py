@@ -217,6 +217,13 @@ AUTHENTICATION = [
     ),
     Case("query: parameter twice", 400, "InvalidArgument", "0900-00000102", raw=presigned(suffix="&x-oss-expires=600")),
     Case(
+        "mark of a node",
+        403,
+        "AccessDenied",
+        "0900-00000104",
+        raw=get_info(headers=[("x-vectorbucket-hop", "1;0;00;127.0.0.1:1;-;00")]),
+    ),
+    Case(
         "token with a long-term key",
         403,
         "InvalidSecurityToken",

@@ -144,6 +144,7 @@ faults! {
     TokenExpired: SecurityTokenExpired "0002-00000007" "The security token you provided has expired.",
     TokenOfAnotherKey: AccessKeyIdAndSecurityTokenNotMatch "0900-00000103" "The security token does not belong to the access key id you provided.",
     SignatureMismatch: SignatureDoesNotMatch "0002-00000040" "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+    NodeMark: AccessDenied "0900-00000104" "The request carries the mark of a node, and the mark is not valid here.",
     // What is allowed.
     DeniedExplicitly: AccessDenied "0003-00000101" "Access denied by bucket policy.",
     DeniedByIdentity: AccessDenied "0003-00000201" "Access denied by authorizer's policy.",

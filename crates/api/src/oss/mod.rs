@@ -37,7 +37,7 @@ pub use host::{Domains, Style, Target};
 pub use limits::Limits;
 pub use metadata::{Attribute, Scalar, Value};
 pub use names::{AccountId, BucketName, IndexName, Metric};
-pub use operation::Operation;
+pub use operation::{Level, Operation};
 pub use query::Query;
 pub use request_id::RequestId;
 pub use timestamp::{iso_millis, parse_basic, to_basic};

@@ -1,19 +1,23 @@
 //! The doing side: executes the machines' requests on a store.
 
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::collect::{Collector, CollectorStep};
 use crate::error::{CommitError, StoreError, StoreErrorKind};
 use crate::format::FormatError;
-use crate::machine::{Machine, Outcome, Reply, Request, Step};
-use crate::manifest::Manifest;
+use crate::machine::{ListedSlot, Machine, Outcome, Reply, Request, Step};
+use crate::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use crate::names::Series;
 use crate::process::Process;
 use crate::rules::CollectionPlan;
-use crate::slot::Slot;
+use crate::slot::{SLOT_BYTES_MAX, Slot};
 use crate::store::{ObjectInfo, Store};
 
 /// How often a list or read that fails is sent.
@@ -22,8 +26,11 @@ const READS_MAX: u32 = 3;
 /// Pause before the first repetition; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many slots are read at once.
-const READS_AT_ONCE: usize = 16;
+/// How many slots are read at once: a tail of more takes a further round.
+const READS_AT_ONCE: usize = 128;
+
+/// How many superseded manifests a collection leaves at most, however young: lists stay one page.
+const SUPERSEDED_MAX: usize = 500;
 
 /// What a collection deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,11 +41,28 @@ pub struct Collected {
     pub manifests: u64,
 }
 
-/// Executes requests on the objects of one log.
+/// Which of a machine's requests was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// The n-th request of the task.
+    Task(usize),
+    Check,
+}
+
+type Flight = Pin<Box<dyn Future<Output = (Lane, Result<Reply, StoreError>)> + Send>>;
+
+/// Executes a machine's requests on the objects of one log.
+///
+/// The requests under way are kept here and not in a caller's future: a caller may stop waiting at
+/// any time and go on later.
 #[derive(Debug)]
 pub(super) struct Runner {
     store: Store,
-    prefix: String,
+    prefix: Arc<str>,
+    /// Only ever used through `&mut`: the lock makes the runner `Sync` although flights are not.
+    flights: Mutex<FuturesUnordered<Flight>>,
+    /// Replies to the task's requests, as far as they are in.
+    replies: Vec<Option<Reply>>,
     /// Why the last request failed.
     error: Option<StoreError>,
     /// How many creates in a row were not answered.
@@ -47,7 +71,22 @@ pub(super) struct Runner {
 
 impl Runner {
     pub(super) fn new(store: &Store, prefix: &str) -> Self {
-        Self { store: store.clone(), prefix: prefix.to_owned(), error: None, unanswered: 0 }
+        Self {
+            store: store.clone(),
+            prefix: prefix.into(),
+            flights: Mutex::default(),
+            replies: Vec::new(),
+            error: None,
+            unanswered: 0,
+        }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn prefix(&self) -> &Arc<str> {
+        &self.prefix
     }
 
     /// The process that runs the task.
@@ -60,17 +99,60 @@ impl Runner {
         self.process().remember(&self.prefix, manifest);
     }
 
-    /// Runs a task to its outcome.
+    /// Runs a task that is no commit to its outcome.
     pub(super) async fn run(&mut self, machine: &mut Machine, first: Step) -> Outcome {
         self.error = None;
         self.unanswered = 0;
-        let mut step = first;
+        self.flights().clear();
+        let mut step = self.launch(machine, first);
         loop {
             match step {
-                Step::Done(outcome) => return outcome,
-                Step::Send(request) => step = machine.reply(self.execute(request).await),
+                Some(outcome) => return outcome,
+                None => {
+                    step = self.advance(machine).await.expect("a task waits for its requests");
+                }
             }
         }
+    }
+
+    /// Sends what the step asks for, and a check if one is due; the outcome if the task has ended.
+    pub(super) fn launch(&mut self, machine: &mut Machine, step: Step) -> Option<Outcome> {
+        let outcome = match step {
+            Step::Done(outcome) => Some(outcome),
+            Step::Rest => None,
+            Step::Send(requests) => {
+                self.replies = requests.iter().map(|_| None).collect();
+                let settles = requests.contains(&Request::ListManifests(0));
+                for (index, request) in requests.into_iter().enumerate() {
+                    self.fly(Lane::Task(index), request, settles);
+                }
+                None
+            }
+        };
+        if let Some(request) = machine.take_check() {
+            self.fly(Lane::Check, request, false);
+        }
+        outcome
+    }
+
+    /// Waits for one reply and hands it in. `None`: no request is under way.
+    ///
+    /// Safe to be dropped: nothing is lost but the wait.
+    pub(super) async fn advance(&mut self, machine: &mut Machine) -> Option<Option<Outcome>> {
+        let (lane, result) = self.flights().next().await?;
+        let reply = result.unwrap_or_else(|error| self.failed(error));
+        let step = match lane {
+            Lane::Check => machine.check_replied(&reply),
+            Lane::Task(index) => {
+                self.replies[index] = Some(reply);
+                match self.replies.iter().all(Option::is_some) {
+                    true => machine
+                        .reply(std::mem::take(&mut self.replies).into_iter().flatten().collect()),
+                    false => Step::Rest,
+                }
+            }
+        };
+        Some(self.launch(machine, step))
     }
 
     /// Tells an outcome as a caller of the log wants it.
@@ -86,39 +168,41 @@ impl Runner {
     /// Why the last request failed; if none did, the log's objects contradict each other.
     pub(super) fn take_error(&mut self) -> StoreError {
         self.error.take().unwrap_or_else(|| {
-            StoreError::new(StoreErrorKind::Corrupt, self.prefix.as_str())
+            StoreError::new(StoreErrorKind::Corrupt, &*self.prefix)
                 .with_source("objects of the log are missing, or its outcome was overtaken")
         })
     }
 
-    async fn execute(&mut self, request: Request) -> Reply {
-        let result = match request {
-            Request::CreateSlot(slot) => {
-                let path = Series::Slots.name(&self.prefix, slot.seq);
-                return self.create(&path, slot.encode()).await;
-            }
-            Request::CreateManifest(manifest) => {
-                let path = Series::Manifests.name(&self.prefix, manifest.number);
-                return self.create(&path, manifest.encode()).await;
-            }
-            Request::ListManifests(from) => self.list(Series::Manifests, from).await,
-            Request::ListSlots(from) => self.list(Series::Slots, from).await,
-            Request::ProbeManifests(number) => self.probe(number).await,
-            Request::GetManifest(number) => self.manifest(number).await.map(Reply::Manifest),
-            Request::GetSlots(from, to) => self.slots(from, to).await.map(Reply::Slots),
-        };
-        result.unwrap_or_else(|error| self.failed(error))
+    /// As [`Self::take_error`], of an error that others want to hear of too.
+    pub(super) fn share_error(&mut self) -> StoreError {
+        let error = self.take_error();
+        self.error =
+            Some(StoreError::new(error.kind(), error.path()).with_source(error.to_string()));
+        error
     }
 
-    async fn create(&mut self, path: &str, parts: Vec<Bytes>) -> Reply {
-        if self.unanswered > 0 {
-            tokio::time::sleep(PAUSE * (1 << self.unanswered.min(6))).await;
+    /// Before the first of a row of groups: forgets a task that was broken off midway.
+    pub(super) fn begin(&mut self, machine: &mut Machine) {
+        self.error = None;
+        self.unanswered = 0;
+        if !machine.is_idle() {
+            machine.forget();
         }
-        match self.store.create_parts(path, parts).await {
-            Ok(()) => Reply::Created,
-            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Reply::Exists,
-            Err(error) => self.failed(error),
-        }
+        self.flights().clear();
+    }
+
+    fn flights(&mut self) -> &mut FuturesUnordered<Flight> {
+        self.flights.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fly(&mut self, lane: Lane, request: Request, settles: bool) {
+        let objects = Objects { store: self.store.clone(), prefix: Arc::clone(&self.prefix) };
+        let pause = match self.unanswered {
+            0 => Duration::ZERO,
+            unanswered => PAUSE * (1 << unanswered.min(6)),
+        };
+        let flight = async move { (lane, objects.execute(request, pause, settles).await) };
+        self.flights().push(Box::pin(flight));
     }
 
     fn failed(&mut self, error: StoreError) -> Reply {
@@ -128,15 +212,71 @@ impl Runner {
         self.unanswered += 1;
         if refused { Reply::Refused } else { Reply::Unanswered }
     }
+}
 
-    async fn list(&self, series: Series, from: u64) -> Result<Reply, StoreError> {
-        if from == 0 && series == Series::Manifests {
-            // The list that begins an open: what it and the reads after it show must be durable.
+/// The objects of one log.
+#[derive(Debug, Clone)]
+struct Objects {
+    store: Store,
+    prefix: Arc<str>,
+}
+
+impl Objects {
+    /// Executes a request; creates wait a `pause` before. `settles`: it belongs to the lists that
+    /// begin an open, so what they and the reads after them show must be durable.
+    async fn execute(
+        &self,
+        request: Request,
+        pause: Duration,
+        settles: bool,
+    ) -> Result<Reply, StoreError> {
+        if settles {
             let folders = [Series::Slots, Series::Manifests].map(|s| s.folder(&self.prefix));
             self.store.settle(&folders).await?;
         }
-        let listed = retry(|| list(&self.store, &self.prefix, series, from)).await?;
-        Ok(Reply::Numbers(listed.into_iter().map(|(number, _)| number).collect()))
+        match request {
+            Request::CreateSlot(slot) => {
+                let path = Series::Slots.name(&self.prefix, slot.seq);
+                self.create(&path, slot.encode(), pause).await
+            }
+            Request::CreateManifest(manifest) => {
+                let path = Series::Manifests.name(&self.prefix, manifest.number);
+                self.create(&path, manifest.encode(), pause).await
+            }
+            Request::ListManifests(from) => {
+                let listed = self.list(Series::Manifests, from).await?;
+                Ok(Reply::Manifests(listed.into_iter().map(|(number, _)| number).collect()))
+            }
+            Request::ListSlots(from) => {
+                let listed = self.list(Series::Slots, from).await?;
+                let slot =
+                    |(seq, object): (u64, ObjectInfo)| ListedSlot { seq, bytes: object.size };
+                Ok(Reply::SlotList(listed.into_iter().map(slot).collect()))
+            }
+            Request::ProbeManifests(number) => self.probe(number).await,
+            Request::GetManifest(number) => self.manifest(number).await.map(Reply::Manifest),
+            Request::GetSlots(from, to) => self.slots(from, to).await.map(Reply::Slots),
+        }
+    }
+
+    async fn create(
+        &self,
+        path: &str,
+        parts: Vec<Bytes>,
+        pause: Duration,
+    ) -> Result<Reply, StoreError> {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        match self.store.create_parts(path, parts).await {
+            Ok(()) => Ok(Reply::Created),
+            Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Ok(Reply::Exists),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list(&self, series: Series, from: u64) -> Result<Vec<(u64, ObjectInfo)>, StoreError> {
+        retry(|| list(&self.store, &self.prefix, series, from)).await
     }
 
     /// The known-bad way to the newest manifest; no sound rule asks for it.
@@ -145,12 +285,12 @@ impl Runner {
         for number in [number, number + 1] {
             found.extend(self.manifest(number).await?.map(|manifest| manifest.number));
         }
-        Ok(Reply::Numbers(found))
+        Ok(Reply::Manifests(found))
     }
 
     async fn manifest(&self, number: u64) -> Result<Option<Manifest>, StoreError> {
         let path = Series::Manifests.name(&self.prefix, number);
-        let read = retry(|| self.store.get(&path)).await;
+        let read = retry(|| self.store.get_at_most(&path, MANIFEST_BYTES_MAX)).await;
         decode(&path, read, Manifest::decode, |manifest| manifest.number == number)
     }
 
@@ -161,7 +301,7 @@ impl Runner {
 
     async fn slot(&self, seq: u64) -> Result<Option<Slot>, StoreError> {
         let path = Series::Slots.name(&self.prefix, seq);
-        let read = retry(|| self.store.get(&path)).await;
+        let read = retry(|| self.store.get_at_most(&path, SLOT_BYTES_MAX)).await;
         decode(&path, read, Slot::decode, |slot| slot.seq == seq)
     }
 }
@@ -176,6 +316,16 @@ async fn list(
     let listed = store.list_after(&series.folder(prefix), after.as_deref()).await?;
     let numbered = |object: ObjectInfo| Some((series.number(prefix, &object.path)?, object));
     Ok(listed.into_iter().filter_map(numbered).collect())
+}
+
+/// The highest slot that a list from `from` on shows.
+pub(super) async fn highest_slot(
+    store: &Store,
+    prefix: &str,
+    from: u64,
+) -> Result<Option<u64>, StoreError> {
+    let listed = retry(|| list(store, prefix, Series::Slots, from)).await?;
+    Ok(listed.into_iter().map(|(seq, _)| seq).max())
 }
 
 async fn retry<T, F>(request: impl Fn() -> F) -> Result<T, StoreError>
@@ -218,14 +368,16 @@ pub(super) async fn collect(
     prefix: &str,
     keep_since_ms: i64,
 ) -> Result<Collected, StoreError> {
-    let mut runner = Runner::new(store, prefix);
+    let objects = Objects { store: store.clone(), prefix: prefix.into() };
     let process = store.process();
     let (mut collector, mut request) =
         Collector::begin(process.rules(), process.remembered(prefix));
     loop {
-        match collector.reply(runner.execute(request).await) {
+        let settles = request == Request::ListManifests(0);
+        let reply = objects.execute(request, Duration::ZERO, settles).await?;
+        match collector.reply(reply) {
             CollectorStep::Send(next) => request = next,
-            CollectorStep::Nothing => return runner.error.map_or(Ok(Collected::default()), Err),
+            CollectorStep::Nothing => return Ok(Collected::default()),
             CollectorStep::Delete(plan) => return delete(store, prefix, plan, keep_since_ms).await,
         }
     }
@@ -238,17 +390,24 @@ async fn delete(
     keep_since_ms: i64,
 ) -> Result<Collected, StoreError> {
     let listed = list(store, prefix, Series::Manifests, 0).await?;
-    let young = |number: &u64| {
-        let of_number = listed.iter().find(|(listed, _)| listed == number);
-        of_number.is_some_and(|(_, object)| object.modified_ms >= keep_since_ms)
-    };
-    plan.manifests.retain(|number| !young(number));
+    let superseded = superseded_before(&listed, keep_since_ms);
+    plan.manifests.retain(|number| superseded.contains(number));
     let named = |series: Series, numbers: &[u64]| -> Vec<String> {
         numbers.iter().map(|number| series.name(prefix, *number)).collect()
     };
     store.delete_all(&named(Series::Slots, &plan.slots)).await?;
     store.delete_all(&named(Series::Manifests, &plan.manifests)).await?;
     Ok(Collected { slots: plan.slots.len() as u64, manifests: plan.manifests.len() as u64 })
+}
+
+/// The manifests of a list that were superseded before a time, which is when the next one was
+/// written, and all but the newest [`SUPERSEDED_MAX`] of those that were since.
+fn superseded_before(listed: &[(u64, ObjectInfo)], keep_since_ms: i64) -> HashSet<u64> {
+    let pairs = listed.windows(2).rev().enumerate();
+    let old = pairs.filter(|(younger, pair)| {
+        *younger >= SUPERSEDED_MAX || pair[1].1.modified_ms < keep_since_ms
+    });
+    old.map(|(_, pair)| pair[0].0).collect()
 }
 
 /// Deletes all of a closed log but, if other writers may exist, its fence.

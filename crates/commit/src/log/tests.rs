@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
-use super::{Committed, Event, Fold, FoldError, Log};
+use super::{Committed, Event, Fold, FoldError, Log, Progress, Tip};
 use crate::error::{CommitError, CreateError};
 use crate::slot::{SLOT_BYTES_MAX, Slot, WriterId};
 use crate::store::{LocalOptions, Store};
@@ -285,6 +286,168 @@ async fn shared_writers_pay_one_list_for_each_commit_and_proof() {
     assert_eq!(store.counts().get, before.get);
 }
 
+fn group(payload: &'static str) -> Vec<Bytes> {
+    vec![Bytes::from_static(payload.as_bytes())]
+}
+
+/// Waits for the next outcome; whether another group might be started before it came.
+async fn told(log: &mut Log) -> (u64, Committed, bool) {
+    let mut may_start = false;
+    loop {
+        match log.progress().await.expect("a group is on its way") {
+            Progress::MayStart => may_start = true,
+            Progress::Told { ticket, outcome } => return (ticket, outcome.unwrap(), may_start),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_is_started_while_the_one_before_is_checked() {
+    let store = shared();
+    let mut a = Owner::create(&store, A).await;
+    let first = a.log.start(group("a1"));
+    assert!(!a.log.may_start(), "one create at a time");
+    assert!(matches!(a.log.progress().await, Some(Progress::MayStart)));
+    let second = a.log.start(group("a2"));
+    let (ticket, committed, _) = told(&mut a.log).await;
+    assert_eq!((ticket, committed.seq), (first, 1));
+    a.replica.apply(committed.events);
+    let (ticket, committed, _) = told(&mut a.log).await;
+    assert_eq!((ticket, committed.seq), (second, 2));
+    a.replica.apply(committed.events);
+    assert!(a.log.progress().await.is_none() && !a.log.is_busy());
+    assert_eq!(a.content(), ["a1", "a2"]);
+    assert_eq!(Owner::open(&store, B).await.content(), ["a1", "a2"]);
+}
+
+/// The second number is another's: the group finds its place behind it, and is told in order.
+#[tokio::test]
+async fn groups_in_a_row_make_way_for_others() {
+    let store = shared();
+    let mut a = Owner::create(&store, A).await;
+    let mut b = Owner::open(&store, B).await;
+    a.log.start(group("a1"));
+    assert!(matches!(a.log.progress().await, Some(Progress::MayStart)));
+    b.commit(&["b1"]).await.unwrap();
+    a.log.start(group("a2"));
+    for expected in [1, 3] {
+        let (_, committed, _) = told(&mut a.log).await;
+        assert_eq!(committed.seq, expected);
+        a.replica.apply(committed.events);
+    }
+    assert_eq!(a.content(), ["a1", "b1", "a2"]);
+    assert_eq!(b.catch_up().await.unwrap(), ["a1", "b1", "a2"]);
+}
+
+/// A task waits for the groups on their way, and hands out what they brought in order.
+#[tokio::test]
+async fn a_task_behind_started_groups_sees_them_applied() {
+    for store in [shared(), exclusive()] {
+        let mut a = Owner::create(&store, A).await;
+        a.log.start(group("a1"));
+        assert_eq!(a.catch_up().await.unwrap(), ["a1"], "{store:?}");
+        let (_, committed, _) = told(&mut a.log).await;
+        assert!(committed.events.is_empty(), "they were handed out");
+        a.fold().await.unwrap();
+        assert_eq!(a.content(), ["a1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_call_broken_off_is_made_good_by_the_next() {
+    let store = shared();
+    let mut a = Owner::create(&store, A).await;
+    a.commit(&["a1"]).await.unwrap();
+    // Polled once: its first requests are under way.
+    let broken = futures_util::poll!(std::pin::pin!(a.log.catch_up()));
+    drop(broken);
+    a.commit(&["a2"]).await.unwrap();
+    assert_eq!(a.content(), ["a1", "a2"]);
+}
+
+#[tokio::test]
+async fn an_open_reads_two_rounds_and_the_next_proof_checks_it() {
+    let store = shared();
+    let mut a = Owner::create(&store, A).await;
+    for payload in ["a1", "a2", "a3"] {
+        a.commit(&[payload]).await.unwrap();
+    }
+    let before = store.counts();
+    let (mut log, opened) = Log::open(&store, PREFIX, B).await.unwrap().unwrap();
+    let after = store.counts();
+    assert_eq!(opened.slots.len(), 3);
+    assert_eq!(after.list.requests - before.list.requests, 2, "both series at once");
+    assert_eq!(after.get.requests - before.get.requests, 4, "manifest and slots at once");
+    assert!(!log.is_checked() && log.prover().is_none());
+    assert!(log.catch_up().await.unwrap().is_empty());
+    assert!(log.is_checked() && log.prover().is_some());
+    assert_eq!(store.counts().list.requests - after.list.requests, 2);
+    assert_eq!(store.counts().get, after.get);
+}
+
+#[tokio::test]
+async fn a_proof_tells_the_tip_and_is_shared() {
+    // Lists that take a while, so that callers meet one that was sent already.
+    let wait_list_per_call = std::time::Duration::from_millis(5);
+    let slow = ThrottleConfig { wait_list_per_call, ..ThrottleConfig::default() };
+    let slow = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+    let store = Store::from_object_store(slow, false);
+    let mut a = Owner::create(&store, A).await;
+    let prover = a.log.prover().expect("a log that was created is checked");
+    assert_eq!(prover.tip().await.unwrap(), Tip::Unclear, "no slot was ever written");
+    a.commit(&["a1"]).await.unwrap();
+    let mut b = Owner::open(&store, B).await;
+    b.commit(&["b1"]).await.unwrap();
+    let before = store.counts().list.requests;
+    let waiting = (0..20).map(|_| prover.tip());
+    for tip in futures_util::future::join_all(waiting).await {
+        assert_eq!(tip.unwrap(), Tip::At(2));
+    }
+    let lists = store.counts().list.requests - before;
+    assert_eq!(lists, 2, "the first caller's, and one for the nineteen that came meanwhile");
+    // Somebody who goes away takes nobody's answer with him.
+    drop(futures_util::poll!(std::pin::pin!(prover.tip())));
+    assert_eq!(prover.tip().await.unwrap(), Tip::At(2));
+    let owned = Owner::create(&exclusive(), A).await;
+    assert_eq!(owned.log.prover().unwrap().tip().await.unwrap(), Tip::At(0));
+}
+
+/// Objects that nobody wrote through the log: an error or nothing, and no memory that they claim.
+#[tokio::test]
+async fn hostile_names_and_numbers_are_refused_or_ignored() {
+    let store = shared();
+    let mut a = Owner::create(&store, A).await;
+    a.commit(&["a1"]).await.unwrap();
+    for number in [u64::MAX, u64::MAX - 1] {
+        for series in ["log", "manifest"] {
+            let path = format!("{PREFIX}/{series}/{number:020}");
+            store.put(&path, Bytes::from_static(b"x")).await.unwrap();
+        }
+    }
+    assert_eq!(Owner::open(&store, B).await.content(), ["a1"], "no numbers of the log");
+    let far = format!("{PREFIX}/log/{:020}", u64::MAX >> 2);
+    store.put(&far, Bytes::from_static(b"x")).await.unwrap();
+    let error = Log::open(&store, PREFIX, B).await.unwrap_err();
+    assert_eq!(error.kind(), crate::StoreErrorKind::Corrupt, "a gap of exabytes is not read");
+}
+
+#[tokio::test]
+async fn a_manifest_stays_as_long_as_it_was_superseded_lately() {
+    let store = shared();
+    let mut a = Owner::create(&store, A).await;
+    for payload in ["a1", "a2", "a3"] {
+        a.commit(&[payload]).await.unwrap();
+        a.fold().await.unwrap();
+    }
+    let listed = store.list_after(&format!("{PREFIX}/manifest"), None).await.unwrap();
+    let second = listed[1].modified_ms;
+    let collected = Log::collect(&store, PREFIX, second).await.unwrap();
+    // The first was superseded when the second was written, which is not before that time.
+    assert_eq!((collected.slots, collected.manifests), (2, 0));
+    let collected = Log::collect(&store, PREFIX, i64::MAX).await.unwrap();
+    assert_eq!((collected.slots, collected.manifests), (0, 3));
+}
+
 /// Owners run as spawned tasks, so every future must be `Send` for every lifetime.
 #[tokio::test]
 async fn all_futures_can_be_spawned() {
@@ -304,5 +467,7 @@ async fn all_futures_can_be_spawned() {
         store.delete_all(&["a".to_owned()]).await.unwrap();
         store.list_level("").await.unwrap()
     };
+    fn check<T: Send + Sync>() {}
+    check::<(Log, super::Prover)>();
     assert!(tokio::spawn(task).await.unwrap().objects.is_empty());
 }

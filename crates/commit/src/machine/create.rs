@@ -3,7 +3,7 @@
 //! The manifest takes the way of a fold's (`fold`); where a fold is superseded, a create finds the
 //! place taken.
 
-use super::{Machine, Outcome, Phase, Request, Step, Task};
+use super::{Machine, Outcome, Phase, Request, Step, Task, newest};
 use crate::manifest::Manifest;
 use crate::rules::first_manifest;
 
@@ -13,8 +13,8 @@ impl Machine {
     }
 
     pub(super) fn lives_listed(&mut self, numbers: &[u64]) -> Step {
-        match numbers.iter().max() {
-            Some(newest) => self.send(Phase::CreateOn(*newest), Request::GetManifest(*newest)),
+        match newest(numbers) {
+            Some(newest) => self.send(Phase::CreateOn(newest), Request::GetManifest(newest)),
             None => self.create_first(None),
         }
     }

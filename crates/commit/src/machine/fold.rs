@@ -4,13 +4,14 @@
 //! create manifest n+1 -- created ----> list manifests -- none higher ---------> folded
 //!        ^       |                                    +- higher: open --------> superseded
 //!        |       +------ exists -----> read it: ours -> as created; another's -> open, superseded
+//!        |       |                              | nothing there
 //!        |       +------ unanswered -> list manifests: n -> again (three times, then unknown)
 //!        +-----------------------------------+ n+1 -> as exists; higher -> open, superseded
 //! ```
 
 use bytes::Bytes;
 
-use super::{CREATES_MAX, Machine, Outcome, Phase, Reply, Request, Step, Task};
+use super::{CREATES_MAX, Machine, Outcome, Phase, Reply, Request, Step, Task, newest};
 use crate::manifest::Manifest;
 use crate::rules::{FoldStanding, View, judge_fold, next_manifest};
 
@@ -18,7 +19,7 @@ impl Machine {
     pub(super) fn create_fold(&mut self) -> Step {
         let view = self.view_known();
         let manifest = match &self.task {
-            Task::Close { stamp, .. } => {
+            Task::Close { stamp } => {
                 next_manifest(view, view.tip() + 1, (self.writer, *stamp), Bytes::new())
             }
             Task::Fold { .. } if view.ended() => return self.fail(Outcome::Closed),
@@ -42,15 +43,10 @@ impl Machine {
     pub(super) fn fold_created(&mut self, tries: u8, manifest: Manifest, reply: &Reply) -> Step {
         match reply {
             Reply::Created => self.check_fold(manifest),
-            Reply::Exists => self.read_fold(manifest),
+            Reply::Exists => self.read_fold(tries, manifest),
             Reply::Refused if tries == 1 => self.done(Outcome::Failed),
-            Reply::Refused | Reply::Unanswered => {
-                let base = manifest.number.saturating_sub(1);
-                self.send_manifests(Phase::FoldBack(tries, manifest), base)
-            }
-            Reply::Numbers(_) | Reply::Manifest(_) | Reply::Slots(_) => {
-                unreachable!("a create is not answered so")
-            }
+            Reply::Refused | Reply::Unanswered => self.look_back_at_fold(tries, manifest),
+            _ => unreachable!("a create is not answered so"),
         }
     }
 
@@ -64,21 +60,33 @@ impl Machine {
     }
 
     pub(super) fn fold_checked(&mut self, manifest: Manifest, numbers: &[u64]) -> Step {
-        match numbers.iter().max() {
+        match newest(numbers) {
             None => self.fail(Outcome::Closed),
-            Some(newest) if *newest > manifest.number => self.fold_lost(),
+            Some(newest) if newest > manifest.number => self.fold_lost(),
             Some(_) => self.folded(manifest),
         }
     }
 
-    fn read_fold(&mut self, manifest: Manifest) -> Step {
-        let number = manifest.number;
-        self.send(Phase::FoldRead(manifest), Request::GetManifest(number))
+    fn look_back_at_fold(&mut self, tries: u8, manifest: Manifest) -> Step {
+        let base = manifest.number.saturating_sub(1);
+        self.send_manifests(Phase::FoldBack(tries, manifest), base)
     }
 
-    pub(super) fn fold_read(&mut self, manifest: Manifest, found: Option<Manifest>) -> Step {
+    fn read_fold(&mut self, tries: u8, manifest: Manifest) -> Step {
+        let number = manifest.number;
+        self.send(Phase::FoldRead(tries, manifest), Request::GetManifest(number))
+    }
+
+    pub(super) fn fold_read(
+        &mut self,
+        tries: u8,
+        manifest: Manifest,
+        found: Option<Manifest>,
+    ) -> Step {
+        // Superseded and collected, or said to exist because of a conflict with a failed create.
+        let Some(found) = found else { return self.look_back_at_fold(tries, manifest) };
         let author = |manifest: &Manifest| (manifest.writer, manifest.stamp);
-        let ours = found.is_some_and(|found| author(&found) == author(&manifest));
+        let ours = author(&found) == author(&manifest);
         match self.rules.read_back && ours {
             true => self.check_fold(manifest),
             false => self.fold_lost(),
@@ -86,10 +94,10 @@ impl Machine {
     }
 
     pub(super) fn fold_back(&mut self, tries: u8, manifest: Manifest, numbers: &[u64]) -> Step {
-        match numbers.iter().max() {
+        match newest(numbers) {
             None if manifest.number > 0 => self.fail(Outcome::Closed),
-            Some(newest) if *newest > manifest.number => self.fold_lost(),
-            Some(newest) if *newest == manifest.number => self.read_fold(manifest),
+            Some(newest) if newest > manifest.number => self.fold_lost(),
+            Some(newest) if newest == manifest.number => self.read_fold(tries, manifest),
             _ if tries < CREATES_MAX => self.send_fold(tries + 1, manifest),
             _ => self.fail(Outcome::Unknown),
         }
@@ -108,6 +116,8 @@ impl Machine {
         let tail = old.into_iter().filter(|mark| mark.seq >= manifest.floor).collect();
         self.life = Some(manifest.incarnation);
         self.view = Some(View { manifest, tail });
+        // Had there been a newer manifest than the one before, ours would not count.
+        self.checked = true;
         match self.task {
             Task::Close { .. } => self.proceed(),
             _ => self.done(Outcome::Folded),

@@ -10,6 +10,7 @@
 //! before [`ObjectWriter::finish`] returns, and all of it is durable then.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
@@ -48,8 +49,9 @@ pub struct ObjectWriter {
 /// The parts' way to the store.
 #[derive(Default)]
 struct Upload {
-    /// `None` as long as one put could do.
-    upload: Option<Box<dyn MultipartUpload>>,
+    /// `None` as long as one put could do. Only ever used through `&mut`: the lock makes the writer
+    /// `Sync` although uploads are not.
+    upload: Option<Mutex<Box<dyn MultipartUpload>>>,
     parts: JoinSet<(u64, object_store::Result<()>)>,
 }
 
@@ -62,7 +64,7 @@ impl fmt::Debug for ObjectWriter {
 impl Drop for Upload {
     fn drop(&mut self) {
         self.parts.abort_all();
-        let (Some(mut upload), Ok(runtime)) = (self.upload.take(), Handle::try_current()) else {
+        let (Some(mut upload), Ok(runtime)) = (self.take(), Handle::try_current()) else {
             return;
         };
         runtime.spawn(async move {
@@ -70,6 +72,13 @@ impl Drop for Upload {
                 tracing::debug!(%error, "the parts of an unfinished upload are left behind");
             }
         });
+    }
+}
+
+impl Upload {
+    fn take(&mut self) -> Option<Box<dyn MultipartUpload>> {
+        let upload = self.upload.take()?;
+        Some(upload.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -122,17 +131,17 @@ impl ObjectWriter {
         }
         self.wait_for_parts(0).await?;
         // The folder was prepared when the upload began.
-        let mut upload = self.upload.upload.take().expect("parts were sent");
+        let mut upload = self.upload.take().expect("parts were sent");
         let completed = upload.complete().await.map(drop);
         // Not dropped but aborted, if it failed: parts that are left cost money.
-        self.upload.upload = completed.is_err().then_some(upload);
+        self.upload.upload = completed.is_err().then(|| Mutex::new(upload));
         self.note(0, completed)
     }
 
     /// Throws away what was written.
     pub async fn abort(mut self) {
         self.upload.parts.shutdown().await;
-        let Some(mut upload) = self.upload.upload.take() else { return };
+        let Some(mut upload) = self.upload.take() else { return };
         let aborted = upload.abort().await;
         if let Err(error) = self.note(0, aborted) {
             tracing::debug!(%error, "the parts of an unfinished upload are left behind");
@@ -160,9 +169,10 @@ impl ObjectWriter {
         let (pieces, bytes) = (std::mem::take(&mut self.pieces), self.gathered as u64);
         self.gathered = 0;
         if self.upload.upload.is_none() {
-            self.upload.upload = Some(self.begin().await?);
+            self.upload.upload = Some(Mutex::new(self.begin().await?));
         }
         let upload = self.upload.upload.as_mut().expect("it was begun");
+        let upload = upload.get_mut().unwrap_or_else(PoisonError::into_inner);
         let part = upload.put_part(PutPayload::from_iter(pieces));
         self.upload.parts.spawn(async move { (bytes, part.await) });
         Ok(())

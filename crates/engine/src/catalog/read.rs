@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use vb_commit::{Event, Log, Slot};
+use vb_commit::{Event, Log, Slot, Store, WriterId};
 
 use super::state::Bucket;
 use super::writer::{apply_slots, decode_manifest};
@@ -26,11 +26,12 @@ const REMEMBERED_MAX: usize = 4 << 20;
 /// # Errors
 /// As the store fails, or [`Error::Corrupt`].
 pub(crate) async fn bucket(
-    context: &Context,
+    store: &Store,
+    writer: WriterId,
     id: &BucketId,
 ) -> Result<Option<(Bucket, u64)>, Error> {
     let prefix = paths::bucket(id);
-    let opened = Log::open(&context.store, &prefix, context.writer).await?;
+    let opened = Log::open(store, &prefix, writer).await?;
     let Some((mut log, opened)) = opened else { return Ok(None) };
     let mut state = decode_manifest(&prefix, &opened.manifest)?;
     apply_slots(&prefix, &mut state, &opened.slots)?;
@@ -84,7 +85,8 @@ impl RecordCache {
         {
             return Ok(entry.record);
         }
-        let Some((state, tip)) = bucket(context, id).await? else { return Ok(None) };
+        let read = bucket(&context.store, context.writer, id).await?;
+        let Some((state, tip)) = read else { return Ok(None) };
         let record = state.live.map(|live| Arc::new(live.record(&id.name)));
         self.remember(id, Entry { tip, record: record.clone() });
         Ok(record)

@@ -132,6 +132,17 @@ impl Bucket {
         indexes.filter(|index| index.state == IndexState::Deleting).map(|index| index.id).collect()
     }
 
+    /// The state with live indexes alone, and nothing left to clean.
+    pub(crate) fn only_live(mut self) -> Self {
+        self.half_dropped().into_iter().for_each(|id| {
+            if let Some(live) = &mut self.live {
+                live.indexes.remove(id);
+            }
+        });
+        self.dropped.clear();
+        self
+    }
+
     /// Whether deletions wait to be completed, or dropped indexes to be removed.
     pub(crate) fn is_unfinished(&self) -> bool {
         !self.dropped.is_empty() || !self.half_dropped().is_empty()

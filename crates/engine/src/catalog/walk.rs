@@ -135,7 +135,7 @@ async fn visit(inner: &Arc<Inner>, id: &BucketId) {
     if inner.buckets.open(id).is_some() {
         return;
     }
-    let bucket = match read::bucket(&inner.context, id).await {
+    let bucket = match read::bucket(&inner.context.store, inner.context.writer, id).await {
         Ok(Some((bucket, _))) => bucket,
         Ok(None) => return,
         Err(error) => return report(id, Err(error)),

@@ -19,7 +19,7 @@
 
 use bytes::Bytes;
 use roaring::RoaringBitmap;
-use vb_search::{SECTION_ALIGN, Schema, SectionKind};
+use vb_search::{SECTION_ALIGN, Schema, SectionKind, SectionPlace};
 
 use crate::codec::{DecodeError, Reader, Write, length_u32};
 
@@ -238,6 +238,17 @@ impl SectionEntry {
 }
 
 impl SegmentMeta {
+    /// The table of sections, as [`vb_search::Segment::of_parts`] takes it.
+    pub(crate) fn places(&self) -> Vec<SectionPlace> {
+        let place = |section: &SectionEntry| SectionPlace {
+            kind: section.kind,
+            field: section.field,
+            range: section.offset..section.offset + section.length,
+            crc: section.crc,
+        };
+        self.sections.iter().map(place).collect()
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         if self.docs == 0 {
             return Err("a segment without documents");
@@ -284,28 +295,6 @@ pub(crate) fn decode_bitmap(bytes: &[u8], docs: u32) -> Result<RoaringBitmap, De
         }
         _ => Ok(bitmap),
     }
-}
-
-/// Appends the sections to a segment object, each at an aligned offset; returns their table.
-pub(crate) fn lay_out(
-    sections: Vec<(SectionKind, u8, Vec<u8>)>,
-    object: &mut Vec<u8>,
-) -> Vec<SectionEntry> {
-    let total: usize = sections.iter().map(|(_, _, bytes)| bytes.len() + SECTION_ALIGN).sum();
-    object.reserve(total);
-    let lay_one = |(kind, field, bytes): (SectionKind, u8, Vec<u8>)| {
-        object.resize(object.len().next_multiple_of(SECTION_ALIGN), 0);
-        let offset = object.len() as u64;
-        object.extend_from_slice(&bytes);
-        SectionEntry {
-            kind,
-            field,
-            offset,
-            length: bytes.len() as u64,
-            crc: vb_search::checksum(&bytes),
-        }
-    };
-    sections.into_iter().map(lay_one).collect()
 }
 
 /// Size of the header of a segment object: one alignment unit.

@@ -54,6 +54,7 @@ pub(crate) struct ChunkView {
 
 /// The rows of a put, made ready to be copied into chunks: its small values no longer share the
 /// log slot's memory, its keys are hashed. Only keys and hashes are left once it was appended.
+#[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) keys: Vec<Bytes>,
     pub(crate) hashes: Vec<u64>,
@@ -275,6 +276,10 @@ impl ChunkView {
     /// Marks a row dead; false if it was already.
     pub(crate) fn kill(&mut self, row: DocId) -> bool {
         !self.dead.contains(row) && Arc::make_mut(&mut self.dead).insert(row)
+    }
+
+    pub(crate) fn live(&self) -> u64 {
+        self.chunk.len() as u64 - self.dead.len()
     }
 
     pub(crate) fn live_rows(&self) -> impl Iterator<Item = DocId> {

@@ -1,36 +1,42 @@
 //! Folding a frozen memtable into a segment and a manifest body.
 //!
-//! A flush starts from what the log says below one floor ([`Flush`]). On the CPU pool its live
-//! records become segments ([`build`]), nearly always one; the objects are written; then the index's writer task
-//! commits the manifest, or finds that another manifest came first and discards the flush.
+//! A flush starts from what the log says below one floor ([`Flush`]). Its live records are sorted on
+//! the CPU pool and streamed into segment objects, nearly always one; then the index's writer task
+//! commits the manifest, or finds that another manifest came first and gives the flush up. Beside the
+//! memtable a flush holds the order of its rows and one window of them.
 //!
 //! A memtable of any size can be flushed: beyond [`SEGMENT_BYTES_MAX`] its records become several
 //! segments, each a range of key hashes, so that none comes near the limits of the format.
 //!
 //! Segments without a live document are left out of the new manifest.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use vb_commit::Store;
-use vb_kernel::Kernels;
-use vb_search::{RowRef, Schema, Segment, SegmentBuilder, StoredSection};
-
-use super::body::{
-    BITMAP_INLINE_MAX, BitmapObject, Body, Counters, DeletedBitmap, SegmentEntry, SegmentMeta,
-    encode_bitmap, lay_out, segment_header,
+use vb_search::{
+    AttributesBuilder, DocId, KeysBuilder, ListBuilder, MetadataWriter, Metric, NormsBuilder,
+    Schema, SectionKind, VectorsWriter, row_norm,
 };
+
+use super::body::{Body, Counters, DeletedBitmap, SegmentEntry, SegmentMeta};
 use super::chunk::ChunkView;
+use super::collect::Writing;
+use super::compact::store_bitmap;
+use super::object::{SegmentWriter, SmallSection, in_reading_order, object_name};
 use super::tables::Frozen;
-use super::view::SegmentView;
-use crate::context::Context;
+use super::view::{Folded, SegmentView};
 use crate::error::Error;
+use crate::fetch::Origin;
+use crate::options::Sabotage;
 use crate::paths;
 use crate::records::IndexId;
 
 /// What goes into one segment at most, by the bytes that its rows take in a memtable. The encoding
 /// of no section takes more than some times that, and its limit is 4 GiB.
 const SEGMENT_BYTES_MAX: usize = 1 << 30;
+/// Bytes of rows that are encoded in one go.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// A flush to be carried out.
 #[derive(Debug)]
@@ -52,71 +58,56 @@ pub(crate) struct Flushed {
     pub(crate) body: Body,
     /// The new segments; none if no record was left to write.
     pub(crate) segments: Vec<SegmentView>,
+    /// Where the frozen rows went.
+    pub(crate) moved: Moved,
     /// Names of segments that the new manifest leaves out.
     pub(crate) emptied: Vec<u128>,
     /// How each kept segment's deletions are folded, by name.
-    pub(crate) folded: Vec<(u128, (u64, DeletedBitmap))>,
+    pub(crate) folded: Vec<(u128, Folded)>,
     /// Objects that only the new manifest names: garbage if it does not come about.
     pub(crate) written: Vec<String>,
-    /// Objects that only older manifests name: garbage once it has.
-    pub(crate) replaced: Vec<String>,
     /// Bytes of the segment objects.
-    pub(crate) bytes: usize,
+    pub(crate) bytes: u64,
+    /// Keeps collection from the objects.
+    pub(crate) writing: Vec<Arc<Writing>>,
 }
 
-/// A segment object in memory.
-struct Built {
-    object: Bytes,
-    meta: SegmentMeta,
-    segment: Segment,
+/// Where each row of the frozen chunks is in the new segments.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// By chunk and row: the place among all new documents, or [`Moved::DEAD`].
+    places: Vec<Vec<u32>>,
+    /// The place of each new segment's first document.
+    starts: Vec<u32>,
 }
 
-/// Builds the segments and writes all objects of the flush. On failure what was written is removed
-/// as far as the store lets us.
-pub(crate) async fn run(context: &Context, flush: Arc<Flush>) -> Result<Flushed, Error> {
-    let (job, kernels) = (Arc::clone(&flush), context.kernels);
-    let random = Arc::clone(&context.options.random);
-    let work = move || plan(&job, kernels, SEGMENT_BYTES_MAX, || random.id());
-    let mut planned = context.pool.run(work).await?;
-    match write_objects(context, &flush, &mut planned).await {
-        Ok(()) => Ok(planned.done),
+impl Moved {
+    const DEAD: u32 = u32::MAX;
+
+    /// The new segment and document of a row that was alive at the freeze.
+    pub(crate) fn place(&self, chunk: usize, row: DocId) -> Option<(usize, DocId)> {
+        let place = *self.places.get(chunk)?.get(row as usize)?;
+        if place == Self::DEAD {
+            return None;
+        }
+        let segment = self.starts.partition_point(|start| *start <= place).checked_sub(1)?;
+        Some((segment, place - self.starts[segment]))
+    }
+}
+
+/// Writes all objects of the flush. On failure what was written is removed as far as the store lets us.
+pub(crate) async fn run(origin: &Origin, flush: &Flush) -> Result<Flushed, Error> {
+    let mut flushed = begin(flush);
+    match write_objects(origin, flush, &mut flushed).await {
+        Ok(()) => {
+            flushed.body.counters = counters(flush, &flushed);
+            Ok(flushed)
+        }
         Err(error) => {
-            discard(&context.store, planned.done.written).await;
+            discard(&origin.context.store, flushed.written).await;
             Err(error)
         }
     }
-}
-
-/// Builds the segments, of `bytes_max` bytes of rows each, and the manifest body in memory; `name`
-/// gives each segment its name.
-pub(super) fn plan(
-    flush: &Flush,
-    kernels: Kernels,
-    bytes_max: usize,
-    mut name: impl FnMut() -> u128,
-) -> Result<Planned, Error> {
-    let rows = sorted_rows(&flush.frozen.chunks);
-    let parts = cut(&rows, bytes_max);
-    let built = parts.into_iter().map(|rows| build(&flush.schema, kernels, rows, name()));
-    let built = built.collect::<Result<Vec<_>, _>>()?;
-    Ok(plan_body(flush, built))
-}
-
-/// Cuts rows, in order, where a part would exceed `bytes_max`; each part has a row at least.
-fn cut<'a, 'b>(mut rows: &'a [SortedRow<'b>], bytes_max: usize) -> Vec<&'a [SortedRow<'b>]> {
-    let mut parts = Vec::new();
-    while !rows.is_empty() {
-        let mut bytes = 0usize;
-        let fits = |(_, view, row): &&SortedRow<'_>| {
-            bytes = bytes.saturating_add(view.chunk.row_bytes(*row));
-            bytes <= bytes_max
-        };
-        let count = rows.iter().take_while(fits).count().max(1);
-        let (part, rest) = rows.split_at(count);
-        parts.push(part);
-        rows = rest;
-    }
-    parts
 }
 
 /// Removes objects that no manifest names; failing costs space only.
@@ -126,182 +117,337 @@ pub(crate) async fn discard(store: &Store, paths: Vec<String>) {
     }
 }
 
-/// A flush whose objects still have to be written.
-pub(super) struct Planned {
-    pub(super) done: Flushed,
-    segment_objects: Vec<(u128, Bytes)>,
-    bitmap_objects: Vec<(u128, Vec<u8>)>,
+fn begin(flush: &Flush) -> Flushed {
+    Flushed {
+        body: Body::empty(flush.schema.as_ref().clone()),
+        segments: Vec::new(),
+        moved: Moved::default(),
+        emptied: Vec::new(),
+        folded: Vec::new(),
+        written: Vec::new(),
+        bytes: 0,
+        writing: Vec::new(),
+    }
 }
 
-async fn write_objects(
-    context: &Context,
-    flush: &Flush,
-    planned: &mut Planned,
-) -> Result<(), Error> {
-    for (number, bytes) in std::mem::take(&mut planned.bitmap_objects) {
-        let name = context.random();
-        let path = paths::bitmap(flush.id, name);
-        planned.done.written.push(path.clone());
-        planned.done.name_bitmap(number, name);
-        context.store.put(&path, bytes.into()).await?;
+async fn write_objects(origin: &Origin, flush: &Flush, flushed: &mut Flushed) -> Result<(), Error> {
+    for view in &flush.frozen.segments {
+        fold_old(origin, flush, view, flushed).await?;
     }
-    for (name, object) in std::mem::take(&mut planned.segment_objects) {
-        let path = paths::segment(flush.id, name);
-        planned.done.written.push(path.clone());
-        context.store.put(&path, object).await?;
+    let chunks: Arc<[ChunkView]> = flush.frozen.chunks.as_slice().into();
+    let of = Arc::clone(&chunks);
+    let rows = origin.context.pool.run(move || sorted_rows(&of)).await;
+    let rows = Rows { chunks, rows: rows.into() };
+    let parts = rows.cut(SEGMENT_BYTES_MAX);
+    flushed.moved = rows.moved(&parts);
+    for part in parts {
+        let name = object_name(origin.context.random(), flush.base);
+        flushed.writing.push(Arc::new(origin.context.garbage.writing(name)));
+        flushed.written.push(paths::segment(flush.id, name));
+        let meta = write_segment(origin, &rows, part, name).await?;
+        flushed.bytes += meta.length;
+        add_new(origin, meta, flushed)?;
     }
     Ok(())
 }
 
-impl Flushed {
-    /// Gives the bitmap of the segment called `segment` its object name.
-    fn name_bitmap(&mut self, segment: u128, name: u128) {
-        let entry = self.body.segments.iter_mut().find(|entry| entry.meta.name == segment);
-        let folded = self.folded.iter_mut().find(|(of, _)| *of == segment);
-        let both = [entry.map(|entry| &mut entry.deleted), folded.map(|(_, (_, bitmap))| bitmap)];
-        for bitmap in both.into_iter().flatten() {
-            if let DeletedBitmap::Object(object) = bitmap {
-                object.name = name;
-            }
+/// A segment that was there before: its deletions as of the freeze, or it is left out.
+async fn fold_old(
+    origin: &Origin,
+    flush: &Flush,
+    view: &SegmentView,
+    flushed: &mut Flushed,
+) -> Result<(), Error> {
+    let name = view.meta.name;
+    if view.live() == 0 {
+        flushed.emptied.push(name);
+        return Ok(());
+    }
+    let context = &origin.context;
+    let unchanged = view.deleted.len() == view.folded.bits.len()
+        || context.options.sabotage == Sabotage::FlushDropsBitmap;
+    let folded = if unchanged {
+        view.folded.clone()
+    } else {
+        let mut object = None;
+        let bitmap = object_name(context.random(), flush.base);
+        let stored = store_bitmap(&view.deleted, bitmap, &mut object);
+        if let Some((bitmap, bytes)) = object {
+            flushed.writing.push(Arc::new(context.garbage.writing(bitmap)));
+            flushed.written.push(paths::bitmap(flush.id, bitmap));
+            context.store.put(&paths::bitmap(flush.id, bitmap), bytes.into()).await?;
         }
-    }
-}
-
-/// Some sorted rows, one at least, as a segment.
-fn build(
-    schema: &Schema,
-    kernels: Kernels,
-    rows: &[SortedRow<'_>],
-    name: u128,
-) -> Result<Built, Error> {
-    let hash = |row: Option<&SortedRow<'_>>| row.expect("a part has a row at least").0;
-    let hashes = (hash(rows.first()), hash(rows.last()));
-    let mut builder = SegmentBuilder::new(schema, kernels);
-    let mut vectors = Vec::with_capacity(schema.vector_fields.len());
-    for (_, view, row) in rows {
-        let chunk = &view.chunk;
-        vectors.clear();
-        vectors.extend((0..schema.vector_fields.len()).map(|field| chunk.vector(field, *row)));
-        builder.push(RowRef {
-            key: chunk.key(*row),
-            vectors: &vectors,
-            metadata: chunk.metadata(*row).map(AsRef::as_ref),
-            attributes: chunk.attributes(*row),
-        });
-    }
-    let built = builder.finish();
-    let mut object = segment_header(built.docs);
-    let sections = lay_out(built.sections, &mut object);
-    let object = Bytes::from(object);
-    let meta =
-        SegmentMeta { name, length: object.len() as u64, docs: built.docs, hashes, sections };
-    let segment = open_built(schema, &meta, &object)?;
-    Ok(Built { object, meta, segment })
-}
-
-/// Reads the segment back out of its own object: what is about to be written can be opened.
-fn open_built(schema: &Schema, meta: &SegmentMeta, object: &Bytes) -> Result<Segment, Error> {
-    let section = |entry: &super::body::SectionEntry| {
-        let start = usize::try_from(entry.offset).expect("the object is in memory");
-        let end = start + usize::try_from(entry.length).expect("the object is in memory");
-        (entry.kind, entry.field, object.slice(start..end))
+        Folded { bits: Arc::clone(&view.deleted), stored }
     };
-    let sections: Vec<StoredSection> = meta.sections.iter().map(section).collect();
-    Segment::open(schema, meta.docs, &sections).map_err(|corrupt| Error::Corrupt {
-        path: "a segment that was just built".to_owned(),
-        offset: 0,
-        reason: corrupt.to_string(),
-    })
+    let deleted = folded.stored.clone();
+    flushed.folded.push((name, folded));
+    flushed.body.segments.push(SegmentEntry { meta: view.meta.as_ref().clone(), deleted });
+    Ok(())
 }
 
-/// The hash of a record's key, and where the record is.
-type SortedRow<'a> = (u64, &'a ChunkView, u32);
+fn add_new(origin: &Origin, meta: SegmentMeta, flushed: &mut Flushed) -> Result<(), Error> {
+    let name = meta.name;
+    flushed.body.segments.push(SegmentEntry { meta: meta.clone(), deleted: DeletedBitmap::None });
+    let view = SegmentView::new(&origin.schema, Arc::new(meta), Folded::none())
+        .map_err(|cause| origin.corrupt_segment(name, cause))?;
+    flushed.segments.push(view);
+    Ok(())
+}
+
+/// The hash of a record's key, and its chunk and row.
+type SortedRow = (u64, u32, u32);
 
 /// Live records of the chunks, sorted by (hash, key).
-fn sorted_rows(chunks: &[ChunkView]) -> Vec<SortedRow<'_>> {
-    let rows_of =
-        |view| ChunkView::live_rows(view).map(move |row| (view.chunk.hash(row), view, row));
-    let mut rows: Vec<SortedRow<'_>> = chunks.iter().flat_map(rows_of).collect();
-    rows.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0).then_with(|| a.1.chunk.key(a.2).cmp(b.1.chunk.key(b.2)))
-    });
+fn sorted_rows(chunks: &[ChunkView]) -> Vec<SortedRow> {
+    let rows_of = |(number, view): (u32, &ChunkView)| {
+        let rows = view.live_rows().map(|row| (view.chunk.hash(row), number, row));
+        rows.collect::<Vec<_>>()
+    };
+    let mut rows: Vec<SortedRow> = (0..).zip(chunks).flat_map(rows_of).collect();
+    let key = |row: &SortedRow| chunks[row.1 as usize].chunk.key(row.2);
+    rows.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a).cmp(key(b))));
     rows
 }
 
-/// The new body, and what has to be written for it.
-fn plan_body(flush: &Flush, built: Vec<Built>) -> Planned {
-    let mut planned = Planned {
-        done: Flushed {
-            body: Body::empty(flush.schema.as_ref().clone()),
-            segments: Vec::new(),
-            emptied: Vec::new(),
-            folded: Vec::new(),
-            written: Vec::new(),
-            replaced: Vec::new(),
-            bytes: 0,
-        },
-        segment_objects: Vec::new(),
-        bitmap_objects: Vec::new(),
-    };
-    for view in &flush.frozen.segments {
-        plan_old(flush.id, view, &mut planned);
-    }
-    built.into_iter().for_each(|built| plan_new(built, &mut planned));
-    planned.done.body.counters = counters(flush, &planned.done);
-    planned
+/// Sorted rows and the chunks that hold them. Cheap to clone.
+#[derive(Clone, Debug)]
+struct Rows {
+    chunks: Arc<[ChunkView]>,
+    rows: Arc<[SortedRow]>,
 }
 
-fn plan_old(id: IndexId, view: &SegmentView, planned: &mut Planned) {
-    let name = view.meta.name;
-    let bits = view.deleted.len();
-    let unchanged = bits == view.folded.0;
-    if let (DeletedBitmap::Object(object), false) = (&view.folded.1, unchanged && view.live() > 0) {
-        planned.done.replaced.push(paths::bitmap(id, object.name));
+impl Rows {
+    fn chunk(&self, row: &SortedRow) -> &super::chunk::Chunk {
+        &self.chunks[row.1 as usize].chunk
     }
-    if view.live() == 0 {
-        planned.done.emptied.push(name);
-        planned.done.replaced.push(paths::segment(id, name));
-        return;
+
+    fn bytes(&self, row: &SortedRow) -> usize {
+        self.chunk(row).row_bytes(row.2)
     }
-    let deleted = if unchanged { view.folded.1.clone() } else { fold_bitmap(view, planned) };
-    planned.done.folded.push((name, (bits, deleted.clone())));
-    planned.done.body.segments.push(SegmentEntry { meta: view.meta.as_ref().clone(), deleted });
+
+    /// Rows from `start` on, while they take no more than `bytes_max`; one at least.
+    fn fitting(&self, rows: Range<usize>, bytes_max: usize) -> Range<usize> {
+        let mut bytes = 0usize;
+        let fits = |row: &&SortedRow| {
+            bytes = bytes.saturating_add(self.bytes(row));
+            bytes <= bytes_max
+        };
+        let count = self.rows[rows.clone()].iter().take_while(fits).count().max(1);
+        rows.start..rows.end.min(rows.start + count)
+    }
+
+    /// Cuts the rows, in order, where a part would exceed `bytes_max`; each part has a row at least.
+    fn cut(&self, bytes_max: usize) -> Vec<Range<usize>> {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        while start < self.rows.len() {
+            let part = self.fitting(start..self.rows.len(), bytes_max);
+            start = part.end;
+            parts.push(part);
+        }
+        parts
+    }
+
+    fn moved(&self, parts: &[Range<usize>]) -> Moved {
+        let dead = |view: &ChunkView| vec![Moved::DEAD; view.chunk.len()];
+        let mut places: Vec<Vec<u32>> = self.chunks.iter().map(dead).collect();
+        for (place, (_, chunk, row)) in (0..).zip(self.rows.iter()) {
+            places[*chunk as usize][*row as usize] = place;
+        }
+        let starts = parts.iter().map(|part| number(part.start)).collect();
+        Moved { places, starts }
+    }
 }
 
-/// Small bitmaps go into the body, large ones become an object (named when it is written).
-fn fold_bitmap(view: &SegmentView, planned: &mut Planned) -> DeletedBitmap {
-    let bytes = encode_bitmap(&view.deleted);
-    if bytes.len() <= BITMAP_INLINE_MAX {
-        return DeletedBitmap::Inline(bytes.into());
-    }
-    let crc = vb_search::checksum(&bytes);
-    let object = BitmapObject { name: 0, length: bytes.len() as u64, crc };
-    planned.bitmap_objects.push((view.meta.name, bytes));
-    DeletedBitmap::Object(object)
+fn number(row: usize) -> u32 {
+    u32::try_from(row).expect("a memtable is far below 2^32 rows")
 }
 
-fn plan_new(built: Built, planned: &mut Planned) {
-    let Built { object, meta, segment } = built;
-    planned.done.bytes += object.len();
-    planned.segment_objects.push((meta.name, object));
-    let entry = SegmentEntry { meta: meta.clone(), deleted: DeletedBitmap::None };
-    planned.done.body.segments.push(entry);
-    planned.done.segments.push(SegmentView {
-        meta: Arc::new(meta),
-        segment,
-        deleted: Arc::default(),
-        folded: (0, DeletedBitmap::None),
-    });
+/// Some sorted rows, one at least, as a segment object.
+async fn write_segment(
+    origin: &Origin,
+    rows: &Rows,
+    part: Range<usize>,
+    name: u128,
+) -> Result<SegmentMeta, Error> {
+    let docs = number(part.len());
+    let hashes = (rows.rows[part.start].0, rows.rows[part.end - 1].0);
+    let mut object = SegmentWriter::begin(&origin.context.store, origin.id, name, docs).await?;
+    let job = Job { origin, rows, part };
+    let mut small = Vec::new();
+    for field in 0..origin.schema.vector_fields.len() {
+        let (count, lists) = job.lists(field).await;
+        small.push(job.vectors(&mut object, field, count).await?);
+        small.extend(lists);
+    }
+    small.push(job.metadata(&mut object).await?);
+    small.extend(job.keys_and_attributes().await);
+    object.small_sections(in_reading_order(small)).await?;
+    Ok(object.finish(hashes).await?)
+}
+
+/// One segment being written.
+struct Job<'a> {
+    origin: &'a Origin,
+    rows: &'a Rows,
+    part: Range<usize>,
+}
+
+impl Job<'_> {
+    /// The rows, cut into pieces of work.
+    fn windows(&self) -> Vec<Range<usize>> {
+        let mut windows = Vec::new();
+        let mut start = self.part.start;
+        while start < self.part.end {
+            let window = self.rows.fitting(start..self.part.end, WINDOW_BYTES);
+            start = window.end;
+            windows.push(window);
+        }
+        windows
+    }
+
+    fn docs(&self) -> u32 {
+        number(self.part.len())
+    }
+
+    /// How many rows have the field; its lists and norms.
+    async fn lists(&self, field: usize) -> (u32, Vec<SmallSection>) {
+        let (rows, part, docs) = (self.rows.clone(), self.part.clone(), self.docs());
+        let cosine = self.origin.schema.vector_fields[field].metric == Metric::Cosine;
+        let kernels = self.origin.context.kernels;
+        let work = move || {
+            let (mut lists, mut norms) = (ListBuilder::default(), NormsBuilder::default());
+            for (doc, row) in (0..).zip(&rows.rows[part]) {
+                let Some(vector) = rows.chunk(row).vector(field, row.2) else { continue };
+                lists.push(doc);
+                if cosine {
+                    norms.push(row_norm(kernels, vector));
+                }
+            }
+            (lists.rows(), lists.finish(docs), norms.finish(docs))
+        };
+        let (count, lists, norms) = self.origin.context.pool.run(work).await;
+        let field = field_number(field);
+        let mut small = vec![(SectionKind::LISTS, field, lists)];
+        if cosine {
+            small.push((SectionKind::NORMS, field, norms));
+        }
+        (count, small)
+    }
+
+    /// Streams the vectors of a field; returns their directory.
+    async fn vectors(
+        &self,
+        object: &mut SegmentWriter,
+        field: usize,
+        count: u32,
+    ) -> Result<SmallSection, Error> {
+        let dimension = self.origin.schema.vector_fields[field].dimension;
+        let mut writer = VectorsWriter::new(self.docs(), count, dimension);
+        object.begin_section().await?;
+        for window in self.windows() {
+            let rows = self.rows.clone();
+            let work = move || {
+                for row in &rows.rows[window] {
+                    if let Some(vector) = rows.chunk(row).vector(field, row.2) {
+                        writer.push(vector);
+                    }
+                }
+                let pieces = writer.take();
+                (writer, pieces)
+            };
+            let (back, pieces) = self.origin.context.pool.run(work).await;
+            writer = back;
+            object.append(pieces).await?;
+        }
+        let (pieces, streamed) = writer.finish();
+        object.append(pieces).await?;
+        Ok(object.end_section(field_number(field), streamed))
+    }
+
+    /// Streams the metadata; returns its directory.
+    async fn metadata(&self, object: &mut SegmentWriter) -> Result<SmallSection, Error> {
+        let mut writer = MetadataWriter::new(self.docs());
+        object.begin_section().await?;
+        for window in self.windows() {
+            let rows = self.rows.clone();
+            let work = move || {
+                for row in &rows.rows[window] {
+                    writer.push(rows.chunk(row).metadata(row.2).map(AsRef::as_ref));
+                }
+                let pieces = writer.take();
+                (writer, pieces)
+            };
+            let (back, pieces) = self.origin.context.pool.run(work).await;
+            writer = back;
+            object.append(pieces).await?;
+        }
+        let (pieces, streamed) = writer.finish();
+        object.append(pieces).await?;
+        Ok(object.end_section(0, streamed))
+    }
+
+    async fn keys_and_attributes(&self) -> Vec<SmallSection> {
+        let (rows, part) = (self.rows.clone(), self.part.clone());
+        let work = move || {
+            let (mut keys, mut attributes) = <(KeysBuilder, AttributesBuilder)>::default();
+            for row in &rows.rows[part] {
+                keys.push(row.0, rows.chunk(row).key(row.2));
+                attributes.push(rows.chunk(row).attributes(row.2));
+            }
+            let mut small = keys.finish();
+            small.push((SectionKind::ATTRIBUTES, 0, attributes.finish()));
+            small
+        };
+        self.origin.context.pool.run(work).await
+    }
+}
+
+fn field_number(field: usize) -> u8 {
+    u8::try_from(field).expect("a schema has few fields")
 }
 
 fn counters(flush: &Flush, done: &Flushed) -> Counters {
     let docs = done.body.segments.iter().map(|entry| u64::from(entry.meta.docs)).sum();
-    let deleted = done.folded.iter().map(|(_, (bits, _))| bits).sum();
+    let deleted = done.folded.iter().map(|(_, folded)| folded.bits.len()).sum();
     Counters {
         live: docs - deleted,
         docs,
         deleted,
         puts: flush.counters.puts.saturating_add(flush.frozen.puts),
         deletes: flush.counters.deletes.saturating_add(flush.frozen.deletes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunk::{Incoming, append};
+    use super::super::tests::{kernels, put_rows, schema};
+    use super::*;
+
+    #[test]
+    fn a_large_memtable_becomes_several_segments_in_hash_order() {
+        let keys: Vec<String> = (0..10).map(|number| format!("key {number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut chunks = Vec::new();
+        append(&mut chunks, &schema(), kernels(), &mut Incoming::new(put_rows(&keys)));
+        chunks[0].kill(3);
+        let sorted = sorted_rows(&chunks);
+        assert!(sorted.is_sorted_by(|a, b| a.0 < b.0));
+        let rows = Rows { chunks: chunks.into(), rows: sorted.into() };
+        let row_bytes = rows.bytes(&rows.rows[0]);
+        for (bytes_max, docs) in
+            [(0, vec![1; 9]), (4 * row_bytes, vec![4, 4, 1]), (usize::MAX, vec![9])]
+        {
+            let parts = rows.cut(bytes_max);
+            assert_eq!(parts.iter().map(Range::len).collect::<Vec<_>>(), docs);
+            let moved = rows.moved(&parts);
+            assert_eq!(moved.place(0, 3), None);
+            for (place, (_, chunk, row)) in rows.rows.iter().enumerate() {
+                let (segment, doc) = moved.place(*chunk as usize, *row).unwrap();
+                assert_eq!(parts[segment].start + doc as usize, place);
+                assert!(parts[segment].contains(&place));
+            }
+        }
     }
 }

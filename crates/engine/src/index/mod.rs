@@ -7,14 +7,23 @@
 //!                  [tables] --publish--> [view] <-- query, get, list
 //!                      | freeze
 //!                      v
-//!                  [flush] --> segment object, manifest
+//!                  [flush] --> segment objects --+--> [fold]: manifest
+//!                  [merge] --> one for several --+      |
+//!                                                       v
+//!                                                   [collect]
 //! ```
 
 pub(crate) mod body;
 pub(crate) mod chunk;
+pub(crate) mod collect;
+mod compact;
 pub(crate) mod event;
 pub(crate) mod flush;
+mod fold;
+mod group;
 mod keymap;
+pub(crate) mod merge;
+pub(crate) mod object;
 mod open;
 mod tables;
 pub(crate) mod view;
@@ -23,81 +32,72 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use vb_commit::{CommitError, CreateError, Log};
+use vb_commit::{CommitError, CreateError, Log, Tip};
 use vb_search::Schema;
 
-pub(crate) use writer::PAYLOAD_BYTES_MAX;
+pub(crate) use group::PAYLOAD_BYTES_MAX;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::fetch::{self, Origin};
+use crate::gauge::Gauge;
 use crate::mailbox::{Mailbox, Unanswered, mailbox};
+use crate::options::ReadConsistency;
 use crate::paths;
-use crate::plan::IndexFacts;
+use crate::plan::{IndexFacts, SLOTS_MAX, SegmentFacts};
 use crate::records::{IndexId, IndexSettings};
 use crate::registry::Opened;
 use body::Body;
-use open::Source;
-use tables::Tables;
-use view::{Published, View};
+use collect::Wanted;
+use view::{Published, SegmentView};
 use writer::{At, Request, Writer};
 
 /// An open index: what its readers see, and the way to its writer task.
 #[derive(Debug)]
 pub(crate) struct OpenIndex {
-    context: Arc<Context>,
+    origin: Origin,
     pub(crate) id: IndexId,
     published: Arc<Published>,
+    /// When the last proof began that the view was current.
+    proved_at: Mutex<Option<Instant>>,
     mailbox: Mailbox<Request>,
     /// One flush at a time.
     flushes: Semaphore,
+    /// One merge at a time.
+    merges: Semaphore,
     pub(crate) status: Status,
 }
 
 /// What the driver and the metrics need to know, as of the writer's last step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Status {
     /// Bytes in memtables; writers wait for it to fall.
-    unflushed: watch::Sender<usize>,
+    unflushed: Gauge,
     active_bytes: AtomicUsize,
     slots: AtomicUsize,
     segments: AtomicUsize,
     since: Mutex<Option<Instant>>,
     flushing: AtomicBool,
-    /// When a failed flush may be tried again.
-    retry_at: Mutex<Option<Instant>>,
-    failures: AtomicUsize,
-    /// Last use, milliseconds of the context's uptime.
+    flush_tries: Tries,
+    merge_tries: Tries,
+    /// Last use and last write, milliseconds of the context's uptime.
     used_ms: AtomicU64,
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        Self {
-            unflushed: watch::Sender::new(0),
-            active_bytes: AtomicUsize::default(),
-            slots: AtomicUsize::default(),
-            segments: AtomicUsize::default(),
-            since: Mutex::default(),
-            flushing: AtomicBool::default(),
-            retry_at: Mutex::default(),
-            failures: AtomicUsize::default(),
-            used_ms: AtomicU64::default(),
-        }
-    }
+    written_ms: AtomicU64,
 }
 
 impl Status {
     /// Nothing is open any more.
-    fn clear(&self) {
-        self.unflushed.send_replace(0);
+    fn clear(&self, context: &Context) {
+        self.set_unflushed(context, 0);
         self.active_bytes.store(0, Ordering::Relaxed);
         self.slots.store(0, Ordering::Relaxed);
         self.segments.store(0, Ordering::Relaxed);
@@ -105,12 +105,43 @@ impl Status {
         self.flushing.store(false, Ordering::Relaxed);
     }
 
+    /// Notes how much waits for flushes, here and in the engine's budget.
+    fn set_unflushed(&self, context: &Context, bytes: usize) {
+        let before = self.unflushed.set(bytes);
+        context.budget.memtables.change(before, bytes);
+    }
+
     pub(crate) fn unflushed_bytes(&self) -> usize {
-        *self.unflushed.borrow()
+        self.unflushed.get()
     }
 
     pub(crate) fn segment_count(&self) -> usize {
         self.segments.load(Ordering::Relaxed)
+    }
+}
+
+/// Failures in a row of one kind of work, and when it may be tried again.
+#[derive(Debug, Default)]
+struct Tries {
+    failures: AtomicUsize,
+    retry_at: Mutex<Option<Instant>>,
+}
+
+impl Tries {
+    fn succeeded(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+        *self.retry_at.lock() = None;
+    }
+
+    /// Returns how long the work rests now.
+    fn failed(&self) -> Duration {
+        let rest = retry_delay(self.failures.fetch_add(1, Ordering::Relaxed));
+        *self.retry_at.lock() = Some(Instant::now() + rest);
+        rest
+    }
+
+    fn is_resting(&self) -> bool {
+        self.retry_at.lock().is_some_and(|at| Instant::now() < at)
     }
 }
 
@@ -133,43 +164,42 @@ impl Opened for OpenIndex {
 }
 
 impl OpenIndex {
-    /// Opens an index: reads its manifest, its segments and the slots above, and starts its writer
-    /// task. [`Error::NoSuchIndex`] if the index was dropped or never existed.
+    /// Opens an index: reads its manifest and the slots above, and starts its writer task. Nothing is
+    /// read of its segments; that is left to the first call. [`Error::NoSuchIndex`] if the index was
+    /// dropped or never existed.
     pub(crate) async fn open(
         context: &Arc<Context>,
         id: IndexId,
         settings: &IndexSettings,
     ) -> Result<Arc<Self>, Error> {
-        let source =
-            Source { context: Arc::clone(context), id, schema: Arc::new(settings.schema.clone()) };
+        let schema = Arc::new(settings.schema.clone());
+        let origin = Origin { context: Arc::clone(context), id, schema };
         let opened = Log::open(&context.store, &paths::index(id), context.writer).await?;
         let (log, opened) = opened.ok_or(Error::NoSuchIndex)?;
         let published = Arc::new(Published::default());
         let slots = opened.slots.len();
         let at = At::new(&opened.manifest, &opened.slots);
-        let (tables, counters) = open::tables(
-            &source,
-            &opened.manifest,
-            opened.slots,
-            Vec::new(),
-            Arc::clone(&published),
-        )
-        .await?;
+        let of = Arc::clone(&published);
+        let (tables, counters) =
+            open::tables(&origin, &opened.manifest, opened.slots, &[], of).await?;
+        published.fall_behind(tables.segments());
         context.meters.opens.add(1);
-        remove_strays(context, id, &tables).await?;
         let (mailbox, inbox) = mailbox();
         let status = Status::default();
         let index = Arc::new(Self {
-            context: Arc::clone(context),
+            origin: origin.clone(),
             id,
             published,
+            proved_at: Mutex::default(),
             mailbox,
             flushes: Semaphore::new(1),
+            merges: Semaphore::new(1),
             status,
         });
         index.touch();
+        index.note_strays(opened.manifest.number);
         let writer = Writer {
-            source,
+            origin,
             published: Arc::clone(&index.published),
             index: Arc::downgrade(&index),
             log,
@@ -177,6 +207,10 @@ impl OpenIndex {
             tables: Some(tables),
             counters,
             flush: None,
+            early: Vec::new(),
+            started: VecDeque::new(),
+            readers: Vec::new(),
+            waiting: Vec::new(),
             slots,
             since: (slots > 0).then(Instant::now),
         };
@@ -185,27 +219,84 @@ impl OpenIndex {
         Ok(index)
     }
 
-    /// The current snapshot. On a store with other writers, [`OpenIndex::catch_up`] comes first.
-    pub(crate) fn view(&self) -> Arc<View> {
-        self.published.view()
-    }
-
+    /// What readers see. [`OpenIndex::catch_up`] comes first.
     pub(crate) fn published(&self) -> &Published {
         &self.published
     }
 
-    /// Notes that somebody uses the index.
-    pub(crate) fn touch(&self) {
-        let now = u64::try_from(self.context.uptime().as_millis()).unwrap_or(u64::MAX);
-        self.status.used_ms.store(now, Ordering::Relaxed);
+    /// Where its objects are.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
-    /// Makes every write visible that was acknowledged before now, by any process.
+    /// Notes that somebody uses the index.
+    pub(crate) fn touch(&self) {
+        self.status.used_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.origin.context.uptime().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A crash in the middle of a flush or merge leaves objects behind; so does closing an index before
+    /// its garbage was due. An index that was never folded has none of the kind that is worth a look.
+    fn note_strays(&self, manifest: u64) {
+        let context = &self.origin.context;
+        if manifest > 0 {
+            let sole_writer = context.store.sole_writer();
+            let after = if sole_writer { Duration::ZERO } else { context.options.collect_grace };
+            context.garbage.note(self.id, Wanted::All, after);
+        }
+    }
+
+    /// Whether the view is current without asking anybody.
+    pub(crate) fn is_current(&self) -> bool {
+        self.origin.context.store.sole_writer() && !self.published.is_behind()
+    }
+
+    /// Makes every write visible that was acknowledged before now, by any process; or, where reads may
+    /// be stale, that was acknowledged so long ago.
+    ///
+    /// One list that proves the log's tip, shared by all who wait, is enough where nothing is new; the
+    /// writer task is asked only for slots that are not visible yet.
     pub(crate) async fn catch_up(&self) -> Result<(), WriteError> {
-        if self.context.store.sole_writer() {
+        if self.is_current() {
             return Ok(());
         }
-        self.answer(self.mailbox.ask(|reply| Request::CatchUp { reply }).await)
+        let began = Instant::now();
+        let up_to = match self.published.prover() {
+            Some(_) if self.is_fresh_enough(began) => return Ok(()),
+            Some(prover) => match prover.tip().await {
+                Ok(Tip::At(tip)) if self.published.shows(tip) => {
+                    *self.proved_at.lock() = Some(began);
+                    return Ok(());
+                }
+                Ok(Tip::At(tip)) => Some(tip),
+                Ok(Tip::Unclear) => None,
+                Err(error) => return Err(WriteError::Failed(error.into())),
+            },
+            None => None,
+        };
+        let asked = self.mailbox.ask(|reply| Request::CatchUp { up_to, reply }).await;
+        let answered = self.answer(asked);
+        if answered.is_ok() {
+            *self.proved_at.lock() = Some(began);
+        }
+        answered
+    }
+
+    /// Looks for a newer manifest, because objects that this one names are gone.
+    pub(crate) async fn read_anew(&self) -> Result<(), WriteError> {
+        self.answer(self.mailbox.ask(|reply| Request::ReadAnew { reply }).await)
+    }
+
+    fn is_fresh_enough(&self, now: Instant) -> bool {
+        match self.origin.context.options.read_consistency {
+            ReadConsistency::Strong => false,
+            ReadConsistency::Bounded(age) => {
+                self.proved_at.lock().is_some_and(|proved| now - proved <= age)
+            }
+        }
     }
 
     /// Commits a batch; returns once it is durable and visible.
@@ -214,6 +305,7 @@ impl OpenIndex {
             let (bytes, bytes_max) = (payload.len(), PAYLOAD_BYTES_MAX);
             return Err(WriteError::Failed(Error::TooLarge { bytes, bytes_max }));
         }
+        self.status.written_ms.store(self.now_ms(), Ordering::Relaxed);
         self.wait_for_room().await.map_err(WriteError::Failed)?;
         self.answer(self.mailbox.ask(|reply| Request::Write { payload, reply }).await)
     }
@@ -226,43 +318,64 @@ impl OpenIndex {
         }
     }
 
-    /// Back-pressure: waits while four memtables' worth of records is unflushed.
+    /// Back-pressure: waits while too much is unflushed, here or in all indexes together.
     async fn wait_for_room(&self) -> Result<(), Error> {
-        let options = &self.context.options;
-        let limit = options.memtable_bytes_max.saturating_mul(4);
-        if self.status.unflushed_bytes() < limit {
+        let context = &self.origin.context;
+        if self.has_room() && !context.budget.memtables.are_full() {
             return Ok(());
         }
-        self.context.wake.notify_one();
+        context.wake.notify_one();
         let started = Instant::now();
-        let mut unflushed = self.status.unflushed.subscribe();
-        let room = unflushed.wait_for(|bytes| *bytes < limit);
-        let waited = tokio::time::timeout(options.write_delay_max, room).await;
-        let meters = &self.context.meters;
-        meters.write_delay_micros.add_time(started.elapsed());
-        match waited {
-            Ok(_) => Ok(()),
-            Err(_) => {
-                meters.writes_refused.add(1);
-                Err(Error::Busy)
-            }
+        let waited = tokio::time::timeout(context.options.write_delay_max, self.room()).await;
+        context.meters.write_delay_micros.add_time(started.elapsed());
+        waited.map_err(|_| {
+            context.meters.writes_refused.add(1);
+            Error::Busy
+        })
+    }
+
+    /// Four memtables' worth of records, and some thousand slots, may be unflushed.
+    fn has_room(&self) -> bool {
+        let context = &self.origin.context;
+        let bytes_max = context.budget.memtable_bytes_max(&context.options).saturating_mul(4);
+        let slots = self.status.slots.load(Ordering::Relaxed);
+        self.status.unflushed_bytes() < bytes_max && slots < SLOTS_MAX
+    }
+
+    async fn room(&self) {
+        let memtables = &self.origin.context.budget.memtables;
+        while !self.has_room() || memtables.are_full() {
+            self.status.unflushed.wait_until(|_| self.has_room()).await;
+            memtables.room().await;
         }
     }
 
     /// Facts for the driver's planner.
     pub(crate) fn facts(&self) -> IndexFacts {
         let status = &self.status;
-        let now = Instant::now();
         let since = *status.since.lock();
-        let retry_at = *status.retry_at.lock();
-        let used = Duration::from_millis(status.used_ms.load(Ordering::Relaxed));
+        let uptime = self.origin.context.uptime();
+        let ago = |at: &AtomicU64| {
+            uptime.saturating_sub(Duration::from_millis(at.load(Ordering::Relaxed)))
+        };
+        let fact = |view: &SegmentView| SegmentFacts {
+            name: view.meta.name,
+            bytes: view.meta.length,
+            docs: u64::from(view.docs()),
+            deleted: view.deleted.len(),
+        };
         IndexFacts {
             active_bytes: status.active_bytes.load(Ordering::Relaxed),
             slots: status.slots.load(Ordering::Relaxed),
-            age: since.map_or(Duration::ZERO, |since| now - since),
+            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
+            crowded: false,
             frozen: status.flushing.load(Ordering::Relaxed),
-            resting: retry_at.is_some_and(|at| now < at) || self.flushes.available_permits() == 0,
-            idle: self.context.uptime().saturating_sub(used),
+            flush_rests: status.flush_tries.is_resting() || self.flushes.available_permits() == 0,
+            merge_rests: status.merge_tries.is_resting(),
+            merging: self.merges.available_permits() == 0,
+            unwritten: ago(&status.written_ms),
+            idle: ago(&status.used_ms),
+            segments: self.published.view().segments.iter().map(fact).collect(),
         }
     }
 
@@ -270,20 +383,13 @@ impl OpenIndex {
     pub(crate) async fn flush(&self) -> Result<(), Error> {
         let _one = self.flushes.acquire().await.map_err(|_| Error::Closed)?;
         let flushed = self.try_flush().await;
-        let mut retry_at = self.status.retry_at.lock();
         match &flushed {
-            Ok(()) => {
-                self.status.failures.store(0, Ordering::Relaxed);
-                *retry_at = None;
-            }
             // Another flush came first, and took the same records.
-            Err(Error::Conflict) => *retry_at = None,
+            Ok(()) | Err(Error::Conflict) => self.status.flush_tries.succeeded(),
             Err(error) => {
-                self.context.meters.flushes_failed.add(1);
-                let failures = self.status.failures.fetch_add(1, Ordering::Relaxed);
-                let rest = retry_delay(failures);
+                self.origin.context.meters.flushes_failed.add(1);
+                let rest = self.status.flush_tries.failed();
                 tracing::warn!(index = %self.id, %error, ?rest, "a flush failed; the log keeps the records");
-                *retry_at = Some(Instant::now() + rest);
             }
         }
         flushed
@@ -292,17 +398,62 @@ impl OpenIndex {
     async fn try_flush(&self) -> Result<(), Error> {
         // A task that is gone has nothing to flush.
         let frozen = self.mailbox.ask(|reply| Request::Freeze { reply }).await;
-        let Ok(Some(flush)) = frozen else { return Ok(()) };
-        let flushed = Box::new(flush::run(&self.context, Arc::clone(&flush)).await?);
+        let Ok(frozen) = frozen else { return Ok(()) };
+        let Some(flush) = frozen? else { return Ok(()) };
+        let flushed = Box::new(flush::run(&self.origin, &flush).await?);
         let written = flushed.written.clone();
         let folded = self.mailbox.ask(|reply| Request::Fold { flush, flushed, reply }).await;
-        if let Err(Unanswered::NotSent) = folded {
-            // The index was closed or dropped meanwhile: no manifest will name these objects.
-            flush::discard(&self.context.store, written).await;
+        self.unless_unsent(folded, written).await
+    }
+
+    /// Merges these segments into one, or all of them.
+    pub(crate) async fn merge(&self, names: Option<BTreeSet<u128>>) -> Result<(), Error> {
+        let _one = self.merges.acquire().await.map_err(|_| Error::Closed)?;
+        let merged = self.try_merge(names).await;
+        let meters = &self.origin.context.meters;
+        match &merged {
+            Ok(()) => self.status.merge_tries.succeeded(),
+            // Another process merged them first: soon there may be others to merge.
+            Err(Error::Conflict) => {
+                meters.merges_failed.add(1);
+                self.status.merge_tries.failed();
+            }
+            Err(error) => {
+                meters.merges_failed.add(1);
+                let rest = self.status.merge_tries.failed();
+                tracing::warn!(index = %self.id, %error, ?rest, "a merge failed; its inputs stay");
+            }
         }
-        folded.unwrap_or(Err(Error::Closed))?;
-        collect_folded(&self.context, self.id).await;
-        Ok(())
+        merged
+    }
+
+    async fn try_merge(&self, names: Option<BTreeSet<u128>>) -> Result<(), Error> {
+        // A task that is gone has nothing to merge.
+        let begun = self.mailbox.ask(|reply| Request::BeginMerge { names, reply }).await;
+        let Ok(begun) = begun else { return Ok(()) };
+        let Some(merge) = begun? else { return Ok(()) };
+        let merged = match merge::run(&self.origin, merge).await {
+            // Another process replaced and collected an input meanwhile.
+            Err(error) if fetch::is_gone(&error) => return Err(Error::Conflict),
+            merged => Box::new(merged?),
+        };
+        let path = paths::segment(self.id, merged.merge.name);
+        let written = merged.output.as_ref().map(|_| path).into_iter().collect();
+        let answer = self.mailbox.ask(|reply| Request::Merged { merged, reply }).await;
+        self.unless_unsent(answer, written).await
+    }
+
+    /// What a fold came to. If the index was closed or dropped before its writer saw it, no manifest
+    /// will name the objects.
+    async fn unless_unsent(
+        &self,
+        answer: Result<Result<(), Error>, Unanswered>,
+        written: Vec<String>,
+    ) -> Result<(), Error> {
+        if let Err(Unanswered::NotSent) = answer {
+            flush::discard(&self.origin.context.store, written).await;
+        }
+        answer.unwrap_or(Err(Error::Closed))
     }
 
     /// Ends the log, so that no write is ever acknowledged again.
@@ -316,25 +467,6 @@ impl OpenIndex {
         let _ = self.mailbox.send(Request::Close).await;
         self.mailbox.ended().await;
     }
-}
-
-/// Objects that a crash in the middle of a flush left behind. Only where nobody else writes, and
-/// before the first flush of this process: whatever the manifest does not name is garbage then.
-async fn remove_strays(context: &Context, id: IndexId, tables: &Tables) -> Result<(), Error> {
-    if !context.store.sole_writer() {
-        return Ok(());
-    }
-    let named = tables.object_paths(id);
-    let mut strays = Vec::new();
-    for folder in [paths::segments(id), paths::bitmaps(id)] {
-        let listed = context.store.list_after(&folder, None).await?;
-        strays.extend(listed.into_iter().map(|object| object.path));
-    }
-    strays.retain(|path| !named.contains(path));
-    if !strays.is_empty() {
-        flush::discard(&context.store, strays).await;
-    }
-    Ok(())
 }
 
 /// Half a second, doubled with every failure in a row, one minute at most.
@@ -351,18 +483,6 @@ pub(crate) async fn create(context: &Context, id: IndexId, schema: &Schema) -> R
         Err(CreateError::AlreadyExists) => Err(Error::Conflict),
         Err(CreateError::Unknown(_)) => Err(Error::OutcomeUnknown),
         Err(CreateError::Store(error)) => Err(error.into()),
-    }
-}
-
-/// On a store without other writers, removes slots that the newest manifest has folded. Elsewhere
-/// they may still be read, and are collected after a grace period. What cannot be removed now costs
-/// space only, and the next flush tries again.
-async fn collect_folded(context: &Context, id: IndexId) {
-    if !context.store.sole_writer() {
-        return;
-    }
-    if let Err(error) = Log::collect(&context.store, &paths::index(id), i64::MAX).await {
-        tracing::warn!(index = %id, %error, "could not remove folded log slots");
     }
 }
 

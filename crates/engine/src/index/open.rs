@@ -1,70 +1,74 @@
 //! Building an index's tables from its manifest and the slots above it.
+//!
+//! Nothing is read for a segment here, and nothing of its object: a view of it is what the manifest
+//! says. Deletion bitmaps that are objects of their own, and the key indexes that show which
+//! documents the slots replace, are read when the tables settle ([`super::tables`]).
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
 use roaring::RoaringBitmap;
-use vb_commit::{Manifest, Slot, StoreErrorKind};
-use vb_search::{Schema, Segment};
+use vb_commit::{Manifest, Slot};
 
-use super::body::{Body, Counters, DeletedBitmap, SegmentEntry, decode_bitmap};
+use super::body::{BitmapObject, Body, Counters, DeletedBitmap, SegmentEntry, decode_bitmap};
 use super::event::{self, IndexEvent};
 use super::tables::Tables;
-use super::view::{Published, SegmentView};
-use crate::context::Context;
+use super::view::{Folded, Published, SegmentView};
 use crate::error::Error;
-use crate::fetch::{self, corrupt};
+use crate::fetch::{Origin, corrupt};
 use crate::paths;
 use crate::records::IndexId;
 
-/// Segments that are opened at the same time.
-const SEGMENTS_MAX: usize = 4;
-
-/// What is needed to read an index's objects.
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    pub(crate) context: Arc<Context>,
-    pub(crate) id: IndexId,
-    pub(crate) schema: Arc<Schema>,
-}
-
-/// Tables as of a manifest and the slots from its floor on, published in one step; `known` are
+/// Tables as of a manifest and the slots from its floor on, staged and not visible; `known` are
 /// segments that are open already. Also returns the manifest's counters.
 pub(crate) async fn tables(
-    source: &Source,
+    origin: &Origin,
     manifest: &Manifest,
     slots: Vec<Slot>,
-    known: Vec<SegmentView>,
+    known: &[SegmentView],
     published: Arc<Published>,
 ) -> Result<(Tables, Counters), Error> {
-    let body = body(source, manifest)?;
-    let views = segments(source, &body, &known).await?;
-    let deleted: u64 = views.iter().map(|view| view.deleted.len()).sum();
-    if deleted != body.counters.deleted {
-        let path = manifest_path(source.id, manifest.number);
-        return Err(corrupt(
-            &path,
-            0,
-            "the counter of deleted documents disagrees with the bitmaps",
-        ));
+    let body = body(origin, manifest)?;
+    let mut unread = Vec::new();
+    let mut views = Vec::with_capacity(body.segments.len());
+    for entry in body.segments {
+        views.push(segment(origin, entry, known, &mut unread)?);
     }
-    let (schema, kernels) = (Arc::clone(&source.schema), source.context.kernels);
-    let replayed = source.clone();
-    let build = move || {
-        let mut tables = Tables::new(schema, kernels, published, views);
-        tables.apply(decode_slots(&replayed, slots)).map(|()| tables)
-    };
-    Ok((source.context.pool.run(build).await?, body.counters))
+    let (schema, kernels) = (Arc::clone(&origin.schema), origin.context.kernels);
+    let tables = Tables::new(schema, kernels, published, views, unread);
+    let tables = stage(origin, tables, slots).await?;
+    if tables.unread().is_empty() && tables.folded_deletions() != body.counters.deleted {
+        return Err(wrong_deletions(origin.id, manifest.number));
+    }
+    Ok((tables, body.counters))
+}
+
+/// Slots up to this size are staged on the async thread: handing over would cost more.
+const STAGE_INLINE_MAX: usize = 64 << 10;
+
+/// Stages the payloads of slots, on the pool if they are many.
+pub(crate) async fn stage(
+    origin: &Origin,
+    mut tables: Tables,
+    slots: Vec<Slot>,
+) -> Result<Tables, Error> {
+    let payloads = slots.iter().flat_map(|slot| &slot.batches);
+    let bytes: usize = payloads.map(|(_, payload)| payload.len()).sum();
+    if bytes <= STAGE_INLINE_MAX {
+        return tables.stage(decode_slots(origin, slots)).map(|()| tables);
+    }
+    let of = origin.clone();
+    let work = move || tables.stage(decode_slots(&of, slots)).map(|()| tables);
+    origin.context.pool.run(work).await
 }
 
 /// The payloads of slots, in order.
-pub(crate) fn decode_slots(
-    source: &Source,
+fn decode_slots(
+    origin: &Origin,
     slots: Vec<Slot>,
 ) -> impl Iterator<Item = Result<IndexEvent, Error>> {
     let decode = move |seq: u64, payload| {
-        event::decode(&source.schema, payload)
-            .map_err(|error| corrupt(&slot_path(source.id, seq), error.offset as u64, error.reason))
+        event::decode(&origin.schema, payload)
+            .map_err(|error| corrupt(&slot_path(origin.id, seq), error.offset as u64, error.reason))
     };
     let payloads = slots
         .into_iter()
@@ -72,77 +76,64 @@ pub(crate) fn decode_slots(
     payloads.map(move |(seq, payload)| decode(seq, payload))
 }
 
-fn body(source: &Source, manifest: &Manifest) -> Result<Body, Error> {
-    let path = manifest_path(source.id, manifest.number);
+fn body(origin: &Origin, manifest: &Manifest) -> Result<Body, Error> {
+    let path = manifest_path(origin.id, manifest.number);
     let body = Body::decode(manifest.body.clone())
         .map_err(|error| corrupt(&path, error.offset as u64, error.reason))?;
-    if body.schema != *source.schema {
+    if body.schema != *origin.schema {
         return Err(corrupt(&path, 0, "another schema than the catalog's"));
     }
     Ok(body)
 }
 
-async fn segments(
-    source: &Source,
-    body: &Body,
+/// The view of a segment; of one that is open already it shares what does not change.
+fn segment(
+    origin: &Origin,
+    entry: SegmentEntry,
     known: &[SegmentView],
-) -> Result<Vec<SegmentView>, Error> {
-    let opens: Vec<_> = body.segments.iter().map(|entry| segment(source, entry, known)).collect();
-    stream::iter(opens).buffered(SEGMENTS_MAX).try_collect().await
-}
-
-async fn segment(
-    source: &Source,
-    entry: &SegmentEntry,
-    known: &[SegmentView],
+    unread: &mut Vec<(u128, BitmapObject)>,
 ) -> Result<SegmentView, Error> {
     let open = known.iter().find(|view| view.meta.name == entry.meta.name);
-    let segment = match open {
-        Some(view) => view.segment.clone(),
-        None => open_segment(source, entry).await?,
-    };
-    let deleted = deleted(source, entry).await?;
-    Ok(SegmentView {
-        meta: Arc::new(entry.meta.clone()),
-        segment,
-        folded: (deleted.len(), entry.deleted.clone()),
-        deleted: Arc::new(deleted),
-    })
-}
-
-async fn open_segment(source: &Source, entry: &SegmentEntry) -> Result<Segment, Error> {
-    let context = &source.context;
-    let path = paths::segment(source.id, entry.meta.name);
-    let sections = fetch::sections(&context.store, &context.pool, &path, &entry.meta.sections);
-    let sections = sections.await.map_err(|error| missing(error, &path))?;
-    let (schema, docs) = (Arc::clone(&source.schema), entry.meta.docs);
-    let opened = context.pool.run(move || Segment::open(&schema, docs, &sections)).await;
-    opened.map_err(|error| corrupt(&path, 0, &error.to_string()))
-}
-
-async fn deleted(source: &Source, entry: &SegmentEntry) -> Result<RoaringBitmap, Error> {
-    let (path, bytes) = match &entry.deleted {
-        DeletedBitmap::None => return Ok(RoaringBitmap::new()),
-        DeletedBitmap::Inline(bytes) => ("an inline deletion bitmap".to_owned(), bytes.clone()),
-        DeletedBitmap::Object(object) => {
-            let context = &source.context;
-            let path = paths::bitmap(source.id, object.name);
-            let read = fetch::bitmap(&context.store, &context.pool, &path, object).await;
-            (path.clone(), read.map_err(|error| missing(error, &path))?)
+    let read = open.filter(|view| view.folded.stored == entry.deleted);
+    let bits = match (&entry.deleted, read) {
+        // Nothing was folded since.
+        (_, Some(view)) => Arc::clone(&view.folded.bits),
+        (DeletedBitmap::None, None) => Arc::default(),
+        (DeletedBitmap::Inline(bytes), None) => {
+            let bits = decode_bitmap(bytes, entry.meta.docs);
+            Arc::new(bits.map_err(|error| {
+                corrupt("an inline deletion bitmap", error.offset as u64, error.reason)
+            })?)
+        }
+        (DeletedBitmap::Object(object), None) => {
+            unread.push((entry.meta.name, *object));
+            Arc::default()
         }
     };
-    decode_bitmap(&bytes, entry.meta.docs)
-        .map_err(|error| corrupt(&path, error.offset as u64, error.reason))
-}
-
-/// A manifest names only what exists.
-fn missing(error: Error, path: &str) -> Error {
-    match &error {
-        Error::Storage(source) if source.kind() == StoreErrorKind::NotFound => {
-            corrupt(path, 0, "named by the manifest but missing")
-        }
-        _ => error,
+    let folded = Folded { bits, stored: entry.deleted };
+    let name = entry.meta.name;
+    match open {
+        Some(open) => Ok(open.with_folded(folded)),
+        None => SegmentView::new(&origin.schema, Arc::new(entry.meta), folded)
+            .map_err(|cause| origin.corrupt_segment(name, cause)),
     }
+}
+
+/// The manifest's counter of deleted documents is wrong.
+pub(crate) fn wrong_deletions(id: IndexId, manifest: u64) -> Error {
+    let reason = "the counter of deleted documents disagrees with the bitmaps";
+    corrupt(&manifest_path(id, manifest), 0, reason)
+}
+
+/// Reads a deletion bitmap object of a segment with `docs` documents.
+pub(crate) async fn bitmap(
+    origin: &Origin,
+    object: BitmapObject,
+    docs: u32,
+) -> Result<RoaringBitmap, Error> {
+    let path = paths::bitmap(origin.id, object.name);
+    let bytes = crate::fetch::bitmap(&origin.context, &path, &object).await?;
+    decode_bitmap(&bytes, docs).map_err(|error| corrupt(&path, error.offset as u64, error.reason))
 }
 
 fn manifest_path(id: IndexId, number: u64) -> String {

@@ -1,50 +1,102 @@
 //! What readers see of an index: one immutable snapshot, swapped whole.
 //!
 //! A reader takes the current [`View`] once and works on it as long as it likes; no lock is held
-//! over a scan. Finding a memtable record by key needs the key maps as well: they are changed and
-//! the view is swapped under one short write lock, so a reader that looks keys up under the read
+//! over a scan. Of its segments a view has only what the manifest says and which documents are
+//! deleted: their bytes are read as they are needed ([`crate::fetch`]), and a [`Snapshot`] is a view
+//! with what was read. Finding a memtable record by key needs the key maps as well: they are changed
+//! and the view is swapped under one short write lock, so a reader that looks keys up under the read
 //! lock sees maps and view of the same moment.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::atomic::{self, AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
-use vb_search::{DocId, Segment};
+use vb_commit::Prover;
+use vb_search::{Corrupt, DocId, Schema, Segment};
 
 use super::body::{DeletedBitmap, SegmentMeta};
 use super::chunk::{ChunkView, Place};
 use super::keymap::KeyMap;
-use crate::query::Damaged;
 
 /// One segment as of a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentView {
+    /// One allocation for as long as the segment is open: whoever may still read the object holds it.
     pub(crate) meta: Arc<SegmentMeta>,
-    pub(crate) segment: Segment,
+    /// The segment without any part; a clone takes those that a call reads.
+    pub(crate) blank: Segment,
     /// Documents that are overwritten or deleted, folded or not.
     pub(crate) deleted: Arc<RoaringBitmap>,
-    /// How many of these bits the newest manifest has, and how it holds them.
-    pub(crate) folded: (u64, DeletedBitmap),
+    /// Those of them that the newest manifest has.
+    pub(crate) folded: Folded,
+}
+
+/// Deletions of a segment as the newest manifest has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Folded {
+    pub(crate) bits: Arc<RoaringBitmap>,
+    /// How the manifest holds them.
+    pub(crate) stored: DeletedBitmap,
+}
+
+impl Folded {
+    /// No document is deleted.
+    pub(crate) fn none() -> Self {
+        Self { bits: Arc::default(), stored: DeletedBitmap::None }
+    }
 }
 
 impl SegmentView {
+    /// A segment of a manifest whose folded deletions are `folded`.
+    ///
+    /// # Errors
+    /// If its table of sections does not hold together.
+    pub(crate) fn new(
+        schema: &Schema,
+        meta: Arc<SegmentMeta>,
+        folded: Folded,
+    ) -> Result<Self, Corrupt> {
+        let blank = Segment::of_parts(schema, meta.docs, meta.places())?;
+        Ok(Self { blank, deleted: Arc::clone(&folded.bits), meta, folded })
+    }
+
+    /// The same segment as of another manifest.
+    pub(crate) fn with_folded(&self, folded: Folded) -> Self {
+        Self {
+            meta: Arc::clone(&self.meta),
+            blank: self.blank.clone(),
+            deleted: Arc::clone(&folded.bits),
+            folded,
+        }
+    }
+
     /// Marks a document deleted; false if it was already.
     pub(crate) fn kill(&mut self, doc: DocId) -> bool {
         !self.deleted.contains(doc) && Arc::make_mut(&mut self.deleted).insert(doc)
     }
 
+    pub(crate) fn docs(&self) -> u32 {
+        self.meta.docs
+    }
+
     pub(crate) fn live(&self) -> u64 {
-        u64::from(self.segment.docs()) - self.deleted.len()
+        u64::from(self.docs()) - self.deleted.len()
+    }
+
+    /// Whether a key of this hash is in the range of the segment.
+    pub(crate) fn may_hold(&self, hash: u64) -> bool {
+        (self.meta.hashes.0..=self.meta.hashes.1).contains(&hash)
     }
 }
 
 /// A snapshot of an index at one position of its log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
-    /// Oldest first.
+    /// In the order of the manifest.
     pub(crate) segments: Arc<[SegmentView]>,
     /// Chunks of the memtable that is being flushed.
     pub(crate) frozen: Arc<[ChunkView]>,
@@ -54,90 +106,87 @@ pub(crate) struct View {
     pub(crate) live: u64,
 }
 
-/// A part of a view that numbers its own documents.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Source<'a> {
-    Segment(&'a SegmentView),
-    Chunk(&'a ChunkView),
-}
-
 impl View {
-    /// All parts: segments, then frozen, then active chunks.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = Source<'_>> {
-        let chunks = self.frozen.iter().chain(self.active.iter());
-        self.segments.iter().map(Source::Segment).chain(chunks.map(Source::Chunk))
-    }
-
     pub(crate) fn source_count(&self) -> usize {
         self.segments.len() + self.frozen.len() + self.active.len()
     }
 
-    /// The part of this number in the order of [`View::sources`].
-    pub(crate) fn source(&self, number: usize) -> Source<'_> {
-        if let Some(segment) = self.segments.get(number) {
-            return Source::Segment(segment);
+    /// All chunks: frozen, then active.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &ChunkView> {
+        self.frozen.iter().chain(self.active.iter())
+    }
+}
+
+/// A view and its segments, in the same order, with the parts that were read of them.
+///
+/// What needs a part that was not read panics; each method says what it needs of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) segments: &'a [Segment],
+}
+
+/// A part of a snapshot that numbers its own documents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    Segment(&'a SegmentView, &'a Segment),
+    Chunk(&'a ChunkView),
+}
+
+impl<'a> Snapshot<'a> {
+    /// All sources: segments, then frozen, then active chunks.
+    pub(crate) fn sources(self) -> impl Iterator<Item = Source<'a>> {
+        let segments = self.view.segments.iter().zip(self.segments);
+        let segments = segments.map(|(view, segment)| Source::Segment(view, segment));
+        segments.chain(self.view.chunks().map(Source::Chunk))
+    }
+
+    /// The source of this number in the order of [`Snapshot::sources`].
+    pub(crate) fn source(self, number: usize) -> Source<'a> {
+        let view = self.view;
+        if let Some(segment) = view.segments.get(number) {
+            return Source::Segment(segment, &self.segments[number]);
         }
-        let number = number - self.segments.len();
-        match self.frozen.get(number) {
+        let number = number - view.segments.len();
+        match view.frozen.get(number) {
             Some(chunk) => Source::Chunk(chunk),
-            None => Source::Chunk(&self.active[number - self.frozen.len()]),
+            None => Source::Chunk(&view.active[number - view.frozen.len()]),
         }
     }
 
-    /// The live document of a key in the segments.
-    pub(crate) fn find_in_segments(&self, hash: u64, key: &[u8]) -> Option<(usize, DocId)> {
-        let newest_first = self.segments.iter().enumerate().rev();
-        newest_first
-            .filter_map(|(number, view)| Some((number, view, view.segment.find_hashed(hash, key)?)))
-            .find(|(_, view, doc)| !view.deleted.contains(*doc))
-            .map(|(number, _, doc)| (number, doc))
+    /// Compares two documents by their keys. Needs keys.
+    pub(crate) fn key_order(self, a: vb_search::Place, b: vb_search::Place) -> Ordering {
+        let key = |place: vb_search::Place| self.source(place.source as usize).key(place.doc);
+        key(a).cmp(key(b))
     }
 }
 
 impl<'a> Source<'a> {
+    /// Needs keys.
     pub(crate) fn key(self, doc: DocId) -> &'a [u8] {
         match self {
-            Self::Segment(view) => view.segment.key(doc),
+            Self::Segment(_, segment) => segment.key(doc),
             Self::Chunk(view) => view.chunk.key(doc),
         }
     }
 
+    /// Needs keys.
     pub(crate) fn key_bytes(self, doc: DocId) -> Bytes {
-        match self {
-            Self::Segment(view) => Bytes::copy_from_slice(view.segment.key(doc)),
-            Self::Chunk(view) => Bytes::copy_from_slice(view.chunk.key(doc)),
-        }
-    }
-
-    /// Metadata as it was put.
-    pub(crate) fn metadata(self, doc: DocId) -> Result<Option<Bytes>, Damaged> {
-        match self {
-            Self::Segment(view) => view
-                .segment
-                .metadata(doc)
-                .map_err(|cause| Damaged { segment: view.meta.name, cause }),
-            Self::Chunk(view) => Ok(view.chunk.metadata(doc).cloned()),
-        }
+        Bytes::copy_from_slice(self.key(doc))
     }
 
     pub(crate) fn deleted(self) -> &'a RoaringBitmap {
         match self {
-            Self::Segment(view) => &view.deleted,
+            Self::Segment(view, _) => &view.deleted,
             Self::Chunk(view) => &view.dead,
         }
     }
 
+    /// Needs the field's lists and the extent of the document's vector.
     pub(crate) fn vector(self, field: usize, doc: DocId) -> Option<&'a [f32]> {
         match self {
-            Self::Segment(view) => view.segment.vector(field, doc),
+            Self::Segment(_, segment) => segment.vector(field, doc),
             Self::Chunk(view) => view.chunk.vector(field, doc),
-        }
-    }
-
-    pub(crate) fn vector_count(self, field: usize) -> usize {
-        match self {
-            Self::Segment(view) => view.segment.row_count(field),
-            Self::Chunk(view) => view.chunk.vector_count(field),
         }
     }
 }
@@ -152,7 +201,7 @@ pub(crate) struct Maps {
 /// Where a key's live record is, as of one view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Number in [`View::sources`].
+    /// Number in [`Snapshot::sources`].
     pub(crate) source: usize,
     pub(crate) doc: DocId,
 }
@@ -162,6 +211,14 @@ pub(crate) struct Found {
 pub(crate) struct Published {
     maps: RwLock<Maps>,
     view: ArcSwap<View>,
+    /// The segments of the newest manifest, perhaps ahead of the view: good for reading parts early.
+    listed: ArcSwap<Vec<SegmentView>>,
+    /// Whether the view lacks what the log is known to say: see [`Published::fall_behind`].
+    behind: AtomicBool,
+    /// The highest slot that the view shows.
+    tip: AtomicU64,
+    /// Proves where the log ends, once a view was published that is certain to count.
+    prover: OnceLock<Prover>,
 }
 
 impl Published {
@@ -170,26 +227,65 @@ impl Published {
         self.view.load_full()
     }
 
-    /// Changes the maps and swaps the view in one step.
+    /// Changes the maps and swaps the view in one step. The view is no longer behind.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Maps) -> View) {
         let mut maps = self.maps.write();
         self.view.store(Arc::new(change(&mut maps)));
+        if self.behind.swap(false, atomic::Ordering::AcqRel) {
+            // Nobody keeps a segment open that the view does not have.
+            self.listed.store(Arc::default());
+        }
     }
 
-    /// Looks keys (with their hashes) up; returns the view the answers belong to.
-    pub(crate) fn find(&self, keys: &[(u64, &[u8])]) -> (Arc<View>, Vec<Option<Found>>) {
+    /// Notes that the view shows all slots up to one.
+    pub(crate) fn reach(&self, tip: u64, prover: Option<Prover>) {
+        self.tip.fetch_max(tip, atomic::Ordering::Release);
+        if let Some(prover) = prover {
+            // The same one each time.
+            let _ = self.prover.set(prover);
+        }
+    }
+
+    /// Whether the view shows all slots up to one.
+    pub(crate) fn shows(&self, seq: u64) -> bool {
+        !self.is_behind() && self.tip.load(atomic::Ordering::Acquire) >= seq
+    }
+
+    /// What proves where the log ends, if the view may be used after the proof.
+    pub(crate) fn prover(&self) -> Option<&Prover> {
+        self.prover.get().filter(|_| !self.is_behind())
+    }
+
+    /// Says that readers must ask the writer before they use the view: there is none yet, or what
+    /// was learnt from the log could not be made visible. The segments named are the newest.
+    pub(crate) fn fall_behind(&self, segments: &[SegmentView]) {
+        self.listed.store(Arc::new(segments.to_vec()));
+        self.behind.store(true, atomic::Ordering::Release);
+    }
+
+    /// Whether the view must not be used before the writer was asked.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(atomic::Ordering::Acquire)
+    }
+
+    /// The segments that a reader will most likely meet once the view is current. Which of their
+    /// documents are deleted is not known yet.
+    pub(crate) fn likely_segments(&self) -> Arc<[SegmentView]> {
+        match self.is_behind() {
+            true => self.listed.load().as_slice().into(),
+            false => Arc::clone(&self.view.load().segments),
+        }
+    }
+
+    /// Looks keys (with their hashes) up in the memtables; returns the view the answers belong to.
+    pub(crate) fn find_in_memtables(
+        &self,
+        keys: &[(u64, &[u8])],
+    ) -> (Arc<View>, Vec<Option<Found>>) {
         let maps = self.maps.read();
         let view = self.view();
-        let in_memtable: Vec<Option<Found>> =
+        let found =
             keys.iter().map(|(hash, key)| find_in_memtables(&maps, &view, *hash, key)).collect();
-        drop(maps);
-        let found = keys.iter().zip(in_memtable).map(|((hash, key), found)| {
-            found.or_else(|| {
-                let (source, doc) = view.find_in_segments(*hash, key)?;
-                Some(Found { source, doc })
-            })
-        });
-        let found = found.collect();
         (view, found)
     }
 }
@@ -205,10 +301,4 @@ fn find_in_memtables(maps: &Maps, view: &View, hash: u64, key: &[u8]) -> Option<
     let place = maps.frozen.find(&view.frozen, hash, key)?;
     let dead = view.frozen[place.chunk as usize].is_dead(place.row);
     (!dead).then(|| found(0, place))
-}
-
-/// Compares two documents of a view by their keys.
-pub(crate) fn key_order(view: &View, a: vb_search::Place, b: vb_search::Place) -> Ordering {
-    let key = |place: vb_search::Place| view.source(place.source as usize).key(place.doc);
-    key(a).cmp(key(b))
 }

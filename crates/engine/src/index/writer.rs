@@ -2,26 +2,39 @@
 //!
 //! It takes whatever waits in the inbox, commits all puts and deletes among it as one group,
 //! applies the log's events in order, publishes, and only then answers. So an answer means durable
-//! and visible, and while one create is under way the next group gathers.
+//! and visible. While one create is under way the next group gathers; it is sent as soon as that
+//! create returns, beside the check whether it counts ([`super::group`]).
 //!
-//! A task that cannot go on (its log was dropped, an object is corrupt) answers with the error and
-//! ends; the next use opens the index anew and meets the cause itself.
+//! What the log says is staged in the tables and then settled, which may have to read key indexes. If
+//! such a read fails, the call fails with it, and everything that is staged waits for the next one.
+//!
+//! A task that cannot go on (its log was dropped, or is corrupt) answers with the error and ends; the
+//! next use opens the index anew and meets the cause itself.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use futures_util::future::{join, try_join};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use vb_commit::{CommitError, Event, Fold, FoldError, Folded, Log, Manifest, SLOT_BYTES_MAX, Slot};
+use vb_commit::{CommitError, Event, Log, Manifest, Progress, Slot};
+use vb_search::Part;
 
 use super::OpenIndex;
 use super::body::Counters;
 use super::flush::{Flush, Flushed, discard};
-use super::open::{self, Source};
+use super::fold::WaitingMerge;
+use super::group::{Group, Reader, answer_all, gather_catch_ups};
+use super::merge::{Merge, Merged};
+use super::open;
 use super::tables::Tables;
 use super::view::Published;
 use crate::error::Error;
+use crate::fetch::{self, Loaded, Missing, Origin};
 use crate::mailbox::Inbox;
 
 /// What a writer task is asked for.
@@ -29,32 +42,43 @@ use crate::mailbox::Inbox;
 pub(crate) enum Request {
     /// Commits one batch.
     Write { payload: Bytes, reply: oneshot::Sender<Result<(), Error>> },
-    /// Makes everything visible that was committed before now, by any process.
-    CatchUp { reply: oneshot::Sender<Result<(), Error>> },
+    /// Makes everything visible that was committed before now, by any process; or all slots up to
+    /// one, if that is known to be enough.
+    CatchUp { up_to: Option<u64>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Reads the log anew: objects of the snapshot are gone, so a newer manifest must be there.
+    ReadAnew { reply: oneshot::Sender<Result<(), Error>> },
     /// Sets the memtable aside, or returns the flush that is still to be done.
-    Freeze { reply: oneshot::Sender<Option<Arc<Flush>>> },
+    Freeze { reply: oneshot::Sender<Result<Option<Arc<Flush>>, Error>> },
     /// Commits a flush whose objects are written.
     Fold { flush: Arc<Flush>, flushed: Box<Flushed>, reply: oneshot::Sender<Result<(), Error>> },
+    /// Says what a merge of these segments, or of all, starts from; `None` if there is nothing to do.
+    BeginMerge {
+        names: Option<BTreeSet<u128>>,
+        reply: oneshot::Sender<Result<Option<Merge>, Error>>,
+    },
+    /// Commits a merge whose object is written, after the flush under way.
+    Merged { merged: Box<Merged>, reply: oneshot::Sender<Result<(), Error>> },
     /// Ends the log for good: no write is ever acknowledged again.
     Drop { reply: oneshot::Sender<Result<(), Error>> },
     /// Ends the task; the log stays.
     Close,
 }
 
-/// Groups up to this size are applied on the async thread: handing over would cost more.
-const APPLY_INLINE_MAX: usize = 64 << 10;
+impl Request {
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+}
 
-/// Room for the slot's own header beside the batches.
-const SLOT_HEADER_MAX: usize = 4 << 10;
-/// What the slot adds per batch, at most.
-const BATCH_HEADER_MAX: usize = 64;
+/// So few staged rows are settled on the async thread: handing over would cost more.
+const SETTLE_INLINE_MAX: usize = 64;
 
-/// Largest payload of one batch.
-pub(crate) const PAYLOAD_BYTES_MAX: usize = SLOT_BYTES_MAX - SLOT_HEADER_MAX - BATCH_HEADER_MAX;
+/// Bitmap objects that are read at the same time.
+const BITMAP_READS_MAX: usize = 16;
 
 /// The task's state.
 pub(crate) struct Writer {
-    pub(crate) source: Source,
+    pub(crate) origin: Origin,
     pub(crate) published: Arc<Published>,
     /// Weak: a task whose callers are all gone ends.
     pub(crate) index: Weak<OpenIndex>,
@@ -65,6 +89,14 @@ pub(crate) struct Writer {
     /// Counters of the newest manifest.
     pub(crate) counters: Counters,
     pub(crate) flush: Option<Arc<Flush>>,
+    /// Read for the next attempt to settle, beside a proof.
+    pub(super) early: Vec<(u128, Part)>,
+    /// Groups on their way, in the order of their start.
+    pub(super) started: VecDeque<Group>,
+    /// Readers who wait for slots that our own groups on their way may bring.
+    pub(super) readers: Vec<Reader>,
+    /// Merges that wait for the flush under way to be committed.
+    pub(super) waiting: Vec<WaitingMerge>,
     /// Slots applied since the last freeze, and when the first of them was.
     pub(crate) slots: usize,
     pub(crate) since: Option<Instant>,
@@ -75,9 +107,9 @@ pub(crate) struct Writer {
 /// The log may know more than was handed out, or (after a failure) nothing until it is read anew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At {
-    manifest: u64,
-    floor: u64,
-    tip: u64,
+    pub(super) manifest: u64,
+    pub(super) floor: u64,
+    pub(super) tip: u64,
 }
 
 impl At {
@@ -88,36 +120,72 @@ impl At {
     }
 }
 
-type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
+pub(super) type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
+
+/// What the task does next.
+enum Next {
+    Serve(Request),
+    Note(Option<Progress>),
+    End,
+}
 
 /// Whether the task goes on.
-type Step = Result<(), Error>;
+pub(super) type Step = Result<(), Error>;
 
 impl Writer {
     /// Serves the inbox until the index is closed, dropped, or broken.
     pub(crate) async fn run(mut self, mut inbox: Inbox<Request>) {
         let mut pending = None;
         loop {
-            let request = match pending.take() {
-                Some(request) => request,
-                None => match inbox.receiver.recv().await {
-                    Some(request) => request,
-                    None => break,
-                },
+            let step = match self.next(&mut inbox, &mut pending).await {
+                Next::Serve(request) => self.serve(request, &mut inbox, &mut pending).await,
+                Next::Note(Some(progress)) => self.note(progress).await,
+                Next::Note(None) => Ok(()),
+                Next::End => break,
             };
-            let step = self.serve(request, &mut inbox, &mut pending).await;
+            let step = match step {
+                Ok(()) => self.commit_waiting().await,
+                Err(error) => Err(error),
+            };
             self.show_status();
             if let Err(error) = step {
+                self.refuse_started(&error).await;
                 self.refuse_rest(&error, &mut inbox, pending.take()).await;
                 break;
             }
         }
+        self.discard_waiting().await;
         if let Some(index) = self.index.upgrade() {
-            index.status.clear();
+            index.status.clear(&self.origin.context);
         }
         // Only now is the task gone for those who wait to open the index again.
         drop(self);
         drop(inbox);
+    }
+
+    /// Waits for the log to tell of groups on their way, or for a request; a write waits until
+    /// the next group may be sent.
+    async fn next(&mut self, inbox: &mut Inbox<Request>, pending: &mut Option<Request>) -> Next {
+        let may_start = self.log.may_start();
+        if let Some(request) = pending.take_if(|next| may_start || !next.is_write()) {
+            return Next::Serve(request);
+        }
+        let takes = pending.is_none();
+        tokio::select! {
+            biased;
+            progress = self.log.progress(), if self.log.is_busy() => Next::Note(progress),
+            request = inbox.receiver.recv(), if takes => match request {
+                // Asked again: what the log did while this waited may have filled the place.
+                Some(request) if self.log.may_start() || !request.is_write() => Next::Serve(request),
+                Some(request) => {
+                    *pending = Some(request);
+                    Next::Note(None)
+                }
+                // Nobody asks any more; what was sent is seen to its end.
+                None if self.log.is_busy() => Next::Note(self.log.progress().await),
+                None => Next::End,
+            },
+        }
     }
 
     /// Requests that were never looked at certainly had no effect.
@@ -128,22 +196,31 @@ impl Writer {
         pending: Option<Request>,
     ) {
         match error {
-            Error::NoSuchIndex => tracing::debug!(index = %self.source.id, "dropped"),
-            error => tracing::error!(index = %self.source.id, %error, "an index is closed"),
+            Error::NoSuchIndex => tracing::debug!(index = %self.origin.id, "dropped"),
+            error => tracing::error!(index = %self.origin.id, %error, "an index is closed"),
         }
         inbox.receiver.close();
         let mut next = pending;
         while let Some(request) = next.or_else(|| inbox.receiver.try_recv().ok()) {
             match request {
-                Request::Write { reply, .. } | Request::CatchUp { reply } => {
+                Request::Write { reply, .. }
+                | Request::CatchUp { reply, .. }
+                | Request::ReadAnew { reply } => {
                     answer_all(vec![reply], &Err(error.clone()));
                 }
                 // No manifest will name its objects.
                 Request::Fold { flushed, .. } => {
-                    discard(&self.source.context.store, flushed.written).await;
+                    discard(&self.origin.context.store, flushed.written).await;
+                }
+                Request::Merged { merged, .. } => {
+                    let written = self.written_by(&merged, None);
+                    discard(&self.origin.context.store, written).await;
                 }
                 // Their senders take a missing answer for "ended".
-                Request::Freeze { .. } | Request::Drop { .. } | Request::Close => {}
+                Request::Freeze { .. }
+                | Request::BeginMerge { .. }
+                | Request::Drop { .. }
+                | Request::Close => {}
             }
             next = None;
         }
@@ -157,19 +234,35 @@ impl Writer {
     ) -> Step {
         match request {
             Request::Write { payload, reply } => {
-                let group = gather_group(payload, reply, inbox, pending);
-                self.commit(group).await
+                self.start(Group::gather(payload, reply, inbox, pending));
+                Ok(())
             }
-            Request::CatchUp { reply } => {
+            Request::CatchUp { up_to: Some(seq), reply } => {
+                self.readers.push(Reader { seq, reply });
+                self.answer_readers().await
+            }
+            Request::CatchUp { up_to: None, reply } => {
                 let waiting = gather_catch_ups(reply, inbox, pending);
                 self.catch_up(waiting).await
             }
+            Request::ReadAnew { reply } => self.read_anew(reply).await,
             Request::Freeze { reply } => {
+                let frozen = match self.settle().await {
+                    Ok(()) => Ok(self.freeze()),
+                    Err(error) => Err(error),
+                };
                 // A driver that went away meanwhile asks again.
-                let _ = reply.send(self.freeze());
+                let _ = reply.send(frozen);
                 Ok(())
             }
             Request::Fold { flush, flushed, reply } => self.fold(&flush, *flushed, reply).await,
+            Request::BeginMerge { names, reply } => {
+                let (merge, step) = self.begin_merge(names.as_ref()).await;
+                // A driver that went away meanwhile begins another one.
+                let _ = reply.send(merge);
+                step
+            }
+            Request::Merged { merged, reply } => self.merged(merged, reply).await,
             Request::Drop { reply } => self.drop_log(reply).await,
             Request::Close => {
                 inbox.receiver.close();
@@ -178,45 +271,14 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, group: Group) -> Step {
-        let context = Arc::clone(&self.source.context);
-        let started = Instant::now();
-        let batches = group.payloads.len();
-        let committed = self.log.commit(group.payloads).await;
-        match committed {
-            Ok(committed) => {
-                context.meters.commits.add(1);
-                context.meters.batches.add(batches);
-                context.meters.commit_micros.add_time(started.elapsed());
-                let applied = self.apply(committed.events).await;
-                // Durable, but not to be seen by this process: the caller must not be told "done".
-                let answer = applied.clone().map_err(|_| Error::OutcomeUnknown);
-                answer_all(group.writes, &answer);
-                answer_all(group.catch_ups, &applied);
-                applied
-            }
-            Err(error) => {
-                let step = fatal(&error);
-                answer_all(group.writes, &Err(commit_error(error)));
-                // Readers do not fail because a write did, and see soon what became of it.
-                match step {
-                    Ok(()) if self.log.is_stale() || !group.catch_ups.is_empty() => {
-                        self.catch_up(group.catch_ups).await
-                    }
-                    step => {
-                        answer_all(group.catch_ups, &step);
-                        step
-                    }
-                }
-            }
-        }
-    }
-
-    async fn catch_up(&mut self, waiting: Waiting) -> Step {
-        let (answer, step) = match self.log.catch_up().await {
+    pub(super) async fn catch_up(&mut self, waiting: Waiting) -> Step {
+        let tables = self.tables.as_ref().expect("tables are at rest between steps");
+        let early = early_reads(&self.origin, tables);
+        let (caught, early) = join(self.log.catch_up(), early).await;
+        let (answer, step) = match caught {
             Ok(events) => {
-                let applied = self.apply(events).await;
-                (applied.clone(), applied)
+                self.early = early.unwrap_or_default();
+                self.show(events).await
             }
             Err(error) => {
                 let step = fatal(&error);
@@ -227,7 +289,110 @@ impl Writer {
         step
     }
 
-    /// Applies the log's events in order.
+    async fn read_anew(&mut self, reply: oneshot::Sender<Result<(), Error>>) -> Step {
+        let (answer, step) = match self.log.read_anew().await {
+            Ok(events) => self.show(events).await,
+            Err(error) => {
+                let step = fatal(&error);
+                (Err(commit_error(error)), step)
+            }
+        };
+        answer_all(vec![reply], &answer);
+        step
+    }
+
+    /// Applies the log's events and makes them visible. The first result is the callers', the second
+    /// tells whether the task goes on.
+    pub(super) async fn show(&mut self, events: Vec<Event>) -> (Result<(), Error>, Step) {
+        let applied = self.apply(events).await;
+        match applied {
+            Ok(()) => (self.settle().await, Ok(())),
+            Err(error) => (Err(error.clone()), Err(error)),
+        }
+    }
+
+    /// Makes visible what is staged. A segment that is gone has been replaced by a newer manifest,
+    /// which is looked for, or was lost.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        let settled = match self.try_settle().await {
+            Err(error) if fetch::is_gone(&error) && !self.origin.context.store.sole_writer() => {
+                let events = self.log.read_anew().await.map_err(commit_error)?;
+                self.apply(events).await?;
+                self.try_settle().await
+            }
+            settled => settled,
+        };
+        match &settled {
+            Ok(()) => self.published.reach(self.at.tip, self.log.prover()),
+            Err(_) => {
+                if let Some(tables) = &self.tables {
+                    self.published.fall_behind(tables.segments());
+                }
+            }
+        }
+        settled.map_err(fetch::lost)
+    }
+
+    async fn try_settle(&mut self) -> Result<(), Error> {
+        let views = self.tables().segments().into();
+        let mut loaded = Loaded::new(self.origin.clone(), views);
+        loaded.receive(std::mem::take(&mut self.early));
+        loop {
+            let step;
+            (loaded, step) = self.settle_with(loaded).await;
+            let Some(missing) = step? else { return Ok(()) };
+            let (parts, bitmaps) = try_join(
+                fetch::read(&self.origin.context, missing),
+                unread_bitmaps(&self.origin, self.tables()),
+            )
+            .await?;
+            loaded.receive(parts);
+            self.take_bitmaps(bitmaps)?;
+        }
+    }
+
+    /// One attempt to settle, on the pool if there is much to do.
+    async fn settle_with(
+        &mut self,
+        mut loaded: Loaded,
+    ) -> (Loaded, Result<Option<Missing>, Error>) {
+        if self.tables().is_settled() {
+            return (loaded, Ok(None));
+        }
+        if self.tables().staged_rows() <= SETTLE_INLINE_MAX {
+            let step = self.tables_mut().settle(&mut loaded);
+            return (loaded, step);
+        }
+        let mut tables = self.tables.take().expect("tables are at rest between steps");
+        let work = move || {
+            let step = tables.settle(&mut loaded);
+            (tables, loaded, step)
+        };
+        let (tables, loaded, step) = self.origin.context.pool.run(work).await;
+        self.tables = Some(tables);
+        (loaded, step)
+    }
+
+    fn take_bitmaps(&mut self, bitmaps: Vec<RoaringBitmap>) -> Result<(), Error> {
+        if bitmaps.is_empty() {
+            return Ok(());
+        }
+        let deleted = self.counters.deleted;
+        match self.tables_mut().take_bitmaps(bitmaps, deleted) {
+            true => Ok(()),
+            false => Err(open::wrong_deletions(self.origin.id, self.at.manifest)),
+        }
+    }
+
+    pub(super) fn tables(&self) -> &Tables {
+        self.tables.as_ref().expect("tables are at rest between steps")
+    }
+
+    pub(super) fn tables_mut(&mut self) -> &mut Tables {
+        self.tables.as_mut().expect("tables are at rest between steps")
+    }
+
+    /// Stages the log's events in order.
     async fn apply(&mut self, events: Vec<Event>) -> Step {
         let mut slots = Vec::new();
         for event in events {
@@ -239,37 +404,24 @@ impl Writer {
                 }
             }
         }
-        self.apply_slots(slots).await
+        self.stage(slots).await
     }
 
-    async fn apply_slots(&mut self, slots: Vec<Slot>) -> Step {
+    async fn stage(&mut self, slots: Vec<Slot>) -> Step {
         if slots.is_empty() {
             return Ok(());
         }
         self.at.tip = slots.last().map_or(self.at.tip, |slot| slot.seq);
         self.slots += slots.len();
         self.since.get_or_insert_with(Instant::now);
-        let bytes: usize =
-            slots.iter().flat_map(|slot| &slot.batches).map(|(_, payload)| payload.len()).sum();
-        let mut tables = self.tables.take().expect("tables are at rest between steps");
-        if bytes <= APPLY_INLINE_MAX {
-            let applied = tables.apply(open::decode_slots(&self.source, slots));
-            self.tables = Some(tables);
-            return applied;
-        }
-        let source = self.source.clone();
-        let work = move || {
-            let applied = tables.apply(open::decode_slots(&source, slots));
-            (tables, applied)
-        };
-        let (tables, applied) = self.source.context.pool.run(work).await;
-        self.tables = Some(tables);
-        applied
+        let tables = self.tables.take().expect("tables are at rest between steps");
+        self.tables = Some(open::stage(&self.origin, tables, slots).await?);
+        Ok(())
     }
 
     /// The log was read anew: everything applied so far is replaced in one swap. A flush under way
     /// started from a state that is no more.
-    async fn reopen(&mut self, manifest: &Manifest, slots: Vec<Slot>) -> Step {
+    pub(super) async fn reopen(&mut self, manifest: &Manifest, slots: Vec<Slot>) -> Step {
         self.flush = None;
         self.at = At::new(manifest, &slots);
         self.slots = slots.len();
@@ -277,108 +429,10 @@ impl Writer {
         let known = self.tables.as_ref().map_or(Vec::new(), |tables| tables.segments().to_vec());
         let published = Arc::clone(&self.published);
         let (tables, counters) =
-            open::tables(&self.source, manifest, slots, known, published).await?;
+            open::tables(&self.origin, manifest, slots, &known, published).await?;
         self.tables = Some(tables);
         self.counters = counters;
         Ok(())
-    }
-
-    fn freeze(&mut self) -> Option<Arc<Flush>> {
-        let tables = self.tables.as_mut().expect("tables are at rest between steps");
-        if self.flush.is_none() && tables.active_bytes() > 0 {
-            self.flush = Some(Arc::new(Flush {
-                id: self.source.id,
-                schema: Arc::clone(&self.source.schema),
-                base: self.at.manifest,
-                from: self.at.floor,
-                counters: self.counters,
-                floor: self.at.tip + 1,
-                frozen: tables.freeze(),
-            }));
-            self.slots = 0;
-            self.since = None;
-        }
-        self.flush.clone()
-    }
-
-    async fn fold(
-        &mut self,
-        flush: &Arc<Flush>,
-        flushed: Flushed,
-        reply: oneshot::Sender<Result<(), Error>>,
-    ) -> Step {
-        let current = self.flush.as_ref().is_some_and(|current| Arc::ptr_eq(current, flush));
-        let (answer, step) = match current {
-            true => self.fold_current(flush, flushed).await,
-            false => {
-                discard(&self.source.context.store, flushed.written).await;
-                (Err(Error::Conflict), Ok(()))
-            }
-        };
-        // A driver that went away meanwhile sees the outcome in the index's status.
-        let _ = reply.send(answer);
-        step
-    }
-
-    async fn fold_current(&mut self, flush: &Flush, flushed: Flushed) -> (Result<(), Error>, Step) {
-        let body = flushed.body.encode();
-        let fold = Fold { base: flush.base, from: flush.from, floor: flush.floor, body };
-        match self.log.fold(fold).await {
-            Ok(folded) => (Ok(()), self.folded(flush, flushed, folded).await),
-            Err(FoldError::Superseded(events)) => {
-                let step = self.apply(events).await;
-                discard(&self.source.context.store, flushed.written).await;
-                // Unless the events replaced the state that the flush began with, go and read it.
-                let step =
-                    step.and(if self.flush.is_none() { Ok(()) } else { Err(Error::Conflict) });
-                (Err(Error::Conflict), step)
-            }
-            Err(FoldError::Failed(error)) => self.fold_failed(error, flushed).await,
-        }
-    }
-
-    /// An unknown outcome is settled by reading the log anew; only then is it known whether the new
-    /// objects are garbage, and whoever collects finds out by himself.
-    async fn fold_failed(
-        &mut self,
-        error: CommitError,
-        flushed: Flushed,
-    ) -> (Result<(), Error>, Step) {
-        let step = fatal(&error);
-        if matches!(error, CommitError::Unknown(_)) {
-            return (Err(commit_error(error)), self.catch_up(Vec::new()).await);
-        }
-        discard(&self.source.context.store, flushed.written).await;
-        (Err(commit_error(error)), step)
-    }
-
-    /// The flush is the newest manifest: its segment takes the frozen memtable's place.
-    async fn folded(&mut self, flush: &Flush, mut flushed: Flushed, folded: Folded) -> Step {
-        let context = Arc::clone(&self.source.context);
-        context.meters.flushes.add(1);
-        context.meters.segment_bytes_written.add(flushed.bytes);
-        let replaced = std::mem::take(&mut flushed.replaced);
-        let reopened = folded.events.iter().any(|event| matches!(event, Event::Reopened { .. }));
-        let step = if reopened {
-            // The log had been read anew before the fold: so is the state, from the new manifest.
-            self.reopen(&folded.manifest, slots_from(folded.manifest.floor, folded.events)).await
-        } else {
-            self.take_in(flush, flushed, &folded.manifest);
-            self.apply(folded.events).await
-        };
-        // Elsewhere another process may be reading them; there, collection decides.
-        if context.store.sole_writer() {
-            discard(&context.store, replaced).await;
-        }
-        step
-    }
-
-    fn take_in(&mut self, flush: &Flush, flushed: Flushed, manifest: &Manifest) {
-        self.at = At { manifest: manifest.number, floor: manifest.floor, tip: self.at.tip };
-        self.counters = flushed.body.counters;
-        self.flush = None;
-        let tables = self.tables.as_mut().expect("tables are at rest between steps");
-        tables.swap(&flush.frozen, flushed);
     }
 
     async fn drop_log(&mut self, reply: oneshot::Sender<Result<(), Error>>) -> Step {
@@ -399,21 +453,42 @@ impl Writer {
     pub(crate) fn show_status(&self) {
         let (Some(tables), Some(index)) = (&self.tables, self.index.upgrade()) else { return };
         let status = &index.status;
-        status.unflushed.send_replace(tables.unflushed_bytes());
         status.active_bytes.store(tables.active_bytes(), Ordering::Relaxed);
         status.slots.store(self.slots, Ordering::Relaxed);
+        status.set_unflushed(&self.origin.context, tables.unflushed_bytes());
         status.segments.store(tables.segment_count(), Ordering::Relaxed);
         *status.since.lock() = self.since;
         status.flushing.store(tables.is_frozen(), Ordering::Relaxed);
-        let context = &self.source.context;
-        if !tables.is_frozen() && tables.active_bytes() >= context.options.memtable_bytes_max {
+        let context = &self.origin.context;
+        let bytes_max = context.budget.memtable_bytes_max(&context.options);
+        if !tables.is_frozen() && tables.active_bytes() >= bytes_max {
             context.wake.notify_one();
         }
     }
 }
 
+/// What the tables need first to settle. What fails is read again when they do.
+async fn early_reads(origin: &Origin, tables: &Tables) -> Result<Vec<(u128, Part)>, Error> {
+    match tables.first_reads(origin)? {
+        Some(missing) => fetch::read(&origin.context, missing).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The bitmaps that the tables have not read yet.
+async fn unread_bitmaps(origin: &Origin, tables: &Tables) -> Result<Vec<RoaringBitmap>, Error> {
+    let docs = |name: u128| {
+        let view = tables.segments().iter().find(|view| view.meta.name == name);
+        view.map_or(0, |view| view.docs())
+    };
+    let reads =
+        tables.unread().iter().map(|(name, object)| open::bitmap(origin, *object, docs(*name)));
+    let reads: Vec<_> = reads.collect();
+    stream::iter(reads).buffered(BITMAP_READS_MAX).try_collect().await
+}
+
 /// All slots of the events from a floor on, each once.
-fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
+pub(super) fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
     let mut slots: Vec<Slot> = Vec::new();
     for event in events {
         match event {
@@ -425,69 +500,8 @@ fn slots_from(floor: u64, events: Vec<Event>) -> Vec<Slot> {
     slots
 }
 
-/// Batches that go into one slot, and who waits for them.
-struct Group {
-    payloads: Vec<Bytes>,
-    writes: Waiting,
-    /// A commit proves the tip as well.
-    catch_ups: Waiting,
-}
-
-/// Takes everything that waits, up to the size of a slot or a request of another kind.
-fn gather_group(
-    payload: Bytes,
-    reply: oneshot::Sender<Result<(), Error>>,
-    inbox: &mut Inbox<Request>,
-    pending: &mut Option<Request>,
-) -> Group {
-    let mut bytes = payload.len() + BATCH_HEADER_MAX;
-    let mut group = Group { payloads: vec![payload], writes: vec![reply], catch_ups: Vec::new() };
-    while let Ok(request) = inbox.receiver.try_recv() {
-        match request {
-            Request::Write { payload, reply }
-                if bytes + payload.len() + BATCH_HEADER_MAX <= SLOT_BYTES_MAX - SLOT_HEADER_MAX =>
-            {
-                bytes += payload.len() + BATCH_HEADER_MAX;
-                group.payloads.push(payload);
-                group.writes.push(reply);
-            }
-            Request::CatchUp { reply } => group.catch_ups.push(reply),
-            other => {
-                *pending = Some(other);
-                break;
-            }
-        }
-    }
-    group
-}
-
-fn gather_catch_ups(
-    reply: oneshot::Sender<Result<(), Error>>,
-    inbox: &mut Inbox<Request>,
-    pending: &mut Option<Request>,
-) -> Waiting {
-    let mut waiting = vec![reply];
-    while let Ok(request) = inbox.receiver.try_recv() {
-        match request {
-            Request::CatchUp { reply } => waiting.push(reply),
-            other => {
-                *pending = Some(other);
-                break;
-            }
-        }
-    }
-    waiting
-}
-
-/// Those who no longer wait do not mind.
-fn answer_all(waiting: Waiting, answer: &Result<(), Error>) {
-    for reply in waiting {
-        let _ = reply.send(answer.clone());
-    }
-}
-
 /// Whether the task cannot go on after this error.
-fn fatal(error: &CommitError) -> Step {
+pub(super) fn fatal(error: &CommitError) -> Step {
     match error {
         CommitError::Closed => Err(Error::NoSuchIndex),
         CommitError::Unknown(_) | CommitError::TooLarge { .. } | CommitError::Store(_) => Ok(()),
@@ -495,7 +509,7 @@ fn fatal(error: &CommitError) -> Step {
 }
 
 /// What the callers of a failed commit are told.
-fn commit_error(error: CommitError) -> Error {
+pub(super) fn commit_error(error: CommitError) -> Error {
     match error {
         CommitError::Closed => Error::NoSuchIndex,
         other => other.into(),

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use object_store::memory::InMemory;
 use vb_commit::{Log, Store, WriterId};
 use vb_engine::{
-    BucketId, BucketSettings, Engine, GetRequest, Hit, IndexHandle, IndexId, IndexSettings,
-    ListRequest, Options, PutBatch, Query, Row, VectorColumn,
+    BucketId, BucketSettings, Compaction, Engine, GetRequest, Hit, IndexHandle, IndexId,
+    IndexSettings, ListRequest, Options, PutBatch, Query, Row, VectorColumn,
 };
 use vb_search::{Attributes, Filter, Metric, Schema, VectorField, key_hash};
 
@@ -139,6 +139,8 @@ pub fn quiet() -> Options {
         memtable_bytes_max: 1 << 30,
         flush_age: Duration::from_secs(1 << 20),
         threads: Some(2),
+        memory_limit: 8 << 30,
+        compaction: Compaction { automatic: false, ..Compaction::default() },
         ..Options::default()
     }
 }

@@ -1,9 +1,11 @@
 //! From rows to sections.
 
-use super::columns::ColumnsBuilder;
+use super::columns::AttributesBuilder;
+use super::keys::KeysBuilder;
+use super::lists::ListBuilder;
 use super::metadata::MetadataBuilder;
 use super::section::SectionKind;
-use super::{DOCS_MAX, key_index, keys, lists, vectors};
+use super::vectors::{NormsBuilder, VectorsBuilder};
 use crate::DocId;
 use crate::attributes::Attributes;
 use crate::key_hash::key_hash;
@@ -27,11 +29,9 @@ pub struct RowRef<'a> {
 /// Collects the rows of one segment.
 pub struct SegmentBuilder {
     kernels: Kernels,
-    keys: Vec<Box<[u8]>>,
-    /// By document, ascending.
-    index: Vec<(u64, DocId)>,
+    keys: KeysBuilder,
     metadata: MetadataBuilder,
-    columns: ColumnsBuilder,
+    columns: AttributesBuilder,
     fields: Vec<FieldBuilder>,
 }
 
@@ -46,29 +46,25 @@ pub struct BuiltSegment {
 }
 
 struct FieldBuilder {
-    dimension: u32,
-    metric: Metric,
-    docs: Vec<DocId>,
-    values: Vec<f32>,
-    norms: Vec<f32>,
+    list: ListBuilder,
+    vectors: VectorsBuilder,
+    /// For cosine.
+    norms: Option<NormsBuilder>,
 }
 
 impl SegmentBuilder {
     /// An empty segment of this schema.
     pub fn new(schema: &Schema, kernels: Kernels) -> Self {
         let fields = schema.vector_fields.iter().map(|field| FieldBuilder {
-            dimension: field.dimension,
-            metric: field.metric,
-            docs: Vec::new(),
-            values: Vec::new(),
-            norms: Vec::new(),
+            list: ListBuilder::default(),
+            vectors: VectorsBuilder::new(field.dimension),
+            norms: (field.metric == Metric::Cosine).then(NormsBuilder::default),
         });
         Self {
             kernels,
-            keys: Vec::new(),
-            index: Vec::new(),
+            keys: KeysBuilder::default(),
             metadata: MetadataBuilder::default(),
-            columns: ColumnsBuilder::default(),
+            columns: AttributesBuilder::default(),
             fields: fields.collect(),
         }
     }
@@ -79,16 +75,8 @@ impl SegmentBuilder {
     /// If records do not come in strictly ascending order of `(key_hash(key), key)`, if the vectors
     /// are not as the schema says, beyond 2^30 records, or if a section other than vectors would reach 4 GiB.
     pub fn push(&mut self, row: RowRef<'_>) -> DocId {
-        let doc = self.docs();
-        assert!(doc < DOCS_MAX, "a segment holds at most 2^30 documents");
-        let hash = key_hash(row.key);
-        if let (Some(&(last_hash, _)), Some(last_key)) = (self.index.last(), self.keys.last()) {
-            let ascends = (last_hash, &**last_key) < (hash, row.key);
-            assert!(ascends, "records come in (hash, key) order");
-        }
         assert_eq!(row.vectors.len(), self.fields.len(), "one vector per field");
-        self.index.push((hash, doc));
-        self.keys.push(row.key.into());
+        let doc = self.keys.push(key_hash(row.key), row.key);
         self.metadata.push(row.metadata);
         self.columns.push(row.attributes);
         for (field, vector) in self.fields.iter_mut().zip(row.vectors) {
@@ -101,42 +89,56 @@ impl SegmentBuilder {
 
     /// The number of documents added.
     pub fn docs(&self) -> u32 {
-        self.keys.len() as u32
+        self.keys.docs()
     }
 
-    /// The sections of all records added.
+    /// The sections of all records added: what is read of them piece by piece first, then what leads to
+    /// the pieces, then the rest.
     pub fn finish(self) -> BuiltSegment {
         let docs = self.docs();
-        let mut sections = vec![
-            (SectionKind::KEYS, 0, keys::build(&self.keys)),
-            (SectionKind::KEY_INDEX, 0, key_index::build(&self.index)),
-            (SectionKind::METADATA, 0, self.metadata.finish()),
-            (SectionKind::ATTRIBUTES, 0, self.columns.finish()),
-        ];
+        let mut sections = Vec::new();
         for (number, field) in (0..).zip(self.fields) {
             field.finish(docs, number, &mut sections);
         }
+        let metadata = self.metadata.finish();
+        sections.extend(metadata.map(|(kind, bytes)| (kind, 0, bytes)));
+        sections.extend(self.keys.finish());
+        sections.push((SectionKind::ATTRIBUTES, 0, self.columns.finish()));
+        sections.sort_by_key(|(kind, ..)| place_in_object(*kind));
         BuiltSegment { sections, docs }
+    }
+}
+
+/// Where a section stands in the object: what is needed together lies side by side.
+fn place_in_object(kind: SectionKind) -> u8 {
+    match kind {
+        SectionKind::VECTORS => 0,
+        SectionKind::METADATA => 1,
+        SectionKind::KEY_FILTER => 2,
+        SectionKind::LISTS => 3,
+        SectionKind::VECTOR_EXTENTS => 4,
+        SectionKind::METADATA_INDEX => 5,
+        SectionKind::NORMS => 6,
+        SectionKind::KEYS => 7,
+        SectionKind::KEY_INDEX => 8,
+        _ => 9,
     }
 }
 
 impl FieldBuilder {
     fn push(&mut self, doc: DocId, vector: &[f32], kernels: Kernels) {
-        assert_eq!(vector.len(), self.dimension as usize, "a vector of the field's dimension");
-        self.docs.push(doc);
-        self.values.extend_from_slice(vector);
-        if self.metric == Metric::Cosine {
-            self.norms.push(row_norm(kernels, vector));
+        self.list.push(doc);
+        self.vectors.push(vector);
+        if let Some(norms) = &mut self.norms {
+            norms.push(row_norm(kernels, vector));
         }
     }
 
     fn finish(self, docs: u32, number: u8, sections: &mut Vec<(SectionKind, u8, Vec<u8>)>) {
-        let values = vectors::build_vectors(docs, self.dimension, &self.values);
-        drop(self.values);
-        sections.push((SectionKind::LISTS, number, lists::build(docs, &[self.docs])));
-        sections.push((SectionKind::VECTORS, number, values));
-        if self.metric == Metric::Cosine {
-            sections.push((SectionKind::NORMS, number, vectors::build_norms(docs, &self.norms)));
-        }
+        let vectors = self.vectors.finish(docs);
+        sections.extend(vectors.map(|(kind, bytes)| (kind, number, bytes)));
+        sections.push((SectionKind::LISTS, number, self.list.finish(docs)));
+        let norms = self.norms.map(|norms| norms.finish(docs));
+        sections.extend(norms.map(|bytes| (SectionKind::NORMS, number, bytes)));
     }
 }

@@ -26,13 +26,15 @@
 
 mod build;
 mod column;
+mod merge;
 mod postings;
 mod term;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use build::ColumnsBuilder;
+pub use build::AttributesBuilder;
 use column::Column;
+pub use merge::{MergeInput, merge_attributes};
 
 use super::section::{Body, SectionKind};
 use crate::attributes::{Attributes, Scalar, Value};
@@ -122,6 +124,11 @@ impl Columns {
             }
         }
         pairs.into_iter().map(Attributes::from_pairs).collect()
+    }
+
+    /// Bytes of memory beside the section's own.
+    pub(crate) fn extra_weight(&self) -> usize {
+        self.columns.iter().map(Column::extra_weight).sum()
     }
 
     fn all(&self) -> RoaringBitmap {

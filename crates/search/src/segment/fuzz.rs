@@ -2,12 +2,13 @@
 //! section's own header, bounded, so that its other checks are reached.
 
 use super::columns::Columns;
+use super::key_filter::KeyFilter;
 use super::key_index::KeyIndex;
 use super::keys::Keys;
 use super::lists::Lists;
-use super::metadata::{Metadata, MetadataCursor};
+use super::metadata::{Metadata, MetadataBlock, MetadataIndex};
 use super::section::{Body, SectionKind};
-use super::vectors::{open_norms, open_vectors};
+use super::vectors::{Extents, open_norms, open_vectors};
 use crate::fuzz::{DOCS_MAX, filters};
 use bytes::Bytes;
 
@@ -53,14 +54,34 @@ pub fn lists(bytes: &[u8]) {
     });
 }
 
-/// The metadata section.
-pub fn metadata(bytes: &[u8]) {
-    with_docs(SectionKind::METADATA, bytes, |docs, _, section| {
-        if let Ok(metadata) = Metadata::open(docs, section) {
-            let mut cursor = MetadataCursor::new(&metadata);
-            (0..docs.min(500)).for_each(|doc| assert_eq!(metadata.at(doc), cursor.get(doc)));
+/// The key filter section.
+pub fn key_filter(bytes: &[u8]) {
+    with_docs(SectionKind::KEY_FILTER, bytes, |docs, _, section| {
+        if let Ok(filter) = KeyFilter::open(docs, section) {
+            [0, 1, u64::MAX / 3, u64::MAX].iter().for_each(|&hash| _ = filter.may_contain(hash));
         }
     });
+}
+
+/// The metadata section of version 1, the index of later ones, and a block of metadata.
+pub fn metadata(bytes: &[u8]) {
+    with_docs(SectionKind::METADATA, bytes, |docs, _, section| {
+        if let Ok(metadata @ Metadata::Version1(_)) = Metadata::open(docs, section) {
+            (0..docs.min(500)).for_each(|doc| _ = metadata.block_with(doc, None));
+        }
+    });
+    with_docs(SectionKind::METADATA_INDEX, bytes, |docs, _, section| {
+        if let Ok(index) = MetadataIndex::open(docs, section) {
+            for doc in 0..docs.min(500) {
+                let block = index.block_of(doc);
+                assert!(index.docs_of(block).contains(&doc));
+                assert!(index.place(block).is_some_and(|(range, _)| range.start <= range.end));
+            }
+        }
+    });
+    if let Ok(block) = MetadataBlock::open(bytes) {
+        (0..block.docs()).for_each(|place| _ = block.at(place));
+    }
 }
 
 /// The attributes section.
@@ -75,15 +96,25 @@ pub fn attribute_columns(bytes: &[u8]) {
     });
 }
 
-/// The vectors and norms sections.
+/// The vectors, vector extents and norms sections.
 pub fn vectors(bytes: &[u8]) {
     with_docs(SectionKind::VECTORS, bytes, |docs, [rows, dimension], section| {
-        if let Ok(values) = open_vectors(docs, rows as usize, dimension, section) {
+        if let Ok(values) = open_vectors(docs, dimension, section) {
             assert_eq!(values.as_slice().len(), rows as usize * dimension as usize);
         }
     });
+    with_docs(SectionKind::VECTOR_EXTENTS, bytes, |docs, [rows, _], section| {
+        for dimension in [1, 3, u32::MAX] {
+            if let Ok(extents) = Extents::open(docs, dimension, section) {
+                let cut = (0..extents.count()).map(|extent| extents.rows_of(extent).len());
+                assert_eq!(cut.sum::<usize>(), rows as usize);
+                assert!((0..extents.count()).all(|extent| extents.place(extent).is_some()));
+                assert!(extents.place(extents.count()).is_none());
+            }
+        }
+    });
     with_docs(SectionKind::NORMS, bytes, |docs, [rows, _], section| {
-        if let Ok(norms) = open_norms(docs, rows as usize, section) {
+        if let Ok(norms) = open_norms(docs, section) {
             assert_eq!(norms.as_slice().len(), rows as usize);
         }
     });

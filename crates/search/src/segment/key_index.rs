@@ -1,18 +1,14 @@
 //! From a key's hash to its document.
 //!
 //! ```text
-//! header (counts: filter blocks, 0)
-//! filter blocks x 32 bytes | u64 hash x docs | u32 document x docs
+//! header (counts: 0, 0) | u64 hash x docs | u32 document x docs
+//! version 1:  header (counts: filter blocks, 0) | key filter | u64 hash x docs | u32 document x docs
 //! ```
 //!
 //! Entry r of the two arrays is the r-th record in `(hash, key)` order: its *rank*. Documents are
 //! explicit, because their own order may be another one.
-//!
-//! The filter is a split block Bloom filter (Putze, Sanders, Singler: Cache-, Hash- and
-//! Space-Efficient Bloom Filters, 2007; the constants are those of Apache Parquet): a hash selects
-//! one block of 8 words of 32 bits and one bit in each word. At 12 bits per key about one absent
-//! key in 250 passes. Hashes are already uniform (they come from SHA-256).
 
+use super::key_filter::KeyFilter;
 use super::keys::Keys;
 use super::section::{Body, SectionKind, U32s, U64s, start, write_u32s, write_u64s};
 use crate::DocId;
@@ -20,72 +16,52 @@ use crate::decode::Corrupt;
 use bytes::Bytes;
 use roaring::RoaringBitmap;
 
-const WORDS: usize = 8;
-const BLOCK_BYTES: usize = 32;
-const BITS_PER_KEY: usize = 12;
-const SALTS: [u32; WORDS] = [
-    0x47b6_137b,
-    0x4497_4d91,
-    0x8824_ad5b,
-    0xa2b7_289d,
-    0x7054_95c7,
-    0x2df1_424b,
-    0x9efc_4947,
-    0x5c6b_fb31,
-];
-
-/// The key index of `(hash, document)` entries in `(hash, key)` order.
-pub(crate) fn build(entries: &[(u64, DocId)]) -> Vec<u8> {
-    let docs = u32::try_from(entries.len()).expect("document ids fit 32 bits");
-    let blocks = (entries.len() * BITS_PER_KEY).div_ceil(BLOCK_BYTES * 8).max(1);
-    let mut words = vec![0u32; blocks * WORDS];
-    for &(hash, _) in entries {
-        let block = block_of(hash, blocks) * WORDS;
-        let bits = words[block..][..WORDS].iter_mut().zip(bits_of(hash));
-        bits.for_each(|(word, bit)| *word |= bit);
-    }
-    let blocks = u32::try_from(blocks).expect("fewer blocks than documents");
-    let mut out = start(SectionKind::KEY_INDEX, docs, [blocks, 0]);
-    write_u32s(words, &mut out);
-    write_u64s(entries.iter().map(|&(hash, _)| hash), &mut out);
-    write_u32s(entries.iter().map(|&(_, doc)| doc), &mut out);
+/// The key index of documents in `(hash, key)` order, by the hash of each.
+pub(crate) fn build(hashes: &[u64]) -> Vec<u8> {
+    let docs = u32::try_from(hashes.len()).expect("document ids fit 32 bits");
+    let mut out = start(SectionKind::KEY_INDEX, docs, [0; 2]);
+    out.reserve_exact(12 * hashes.len());
+    write_u64s(hashes.iter().copied(), &mut out);
+    write_u32s(0..docs, &mut out);
     out
-}
-
-fn block_of(hash: u64, blocks: usize) -> usize {
-    (((hash >> 32) * blocks as u64) >> 32) as usize
-}
-
-fn bits_of(hash: u64) -> [u32; WORDS] {
-    SALTS.map(|salt| 1 << ((hash as u32).wrapping_mul(salt) >> 27))
 }
 
 /// Reader of a key index section.
 #[derive(Debug)]
 pub(crate) struct KeyIndex {
-    /// `blocks * 8` words.
-    filter: U32s,
-    blocks: usize,
+    /// In version 1.
+    filter: Option<KeyFilter>,
     /// Invariant: ascending.
     hashes: U64s,
     /// Invariant: each document once.
     docs: U32s,
+    /// The ranks whose hash is that of the rank before: next to none, unless keys are made up for it.
+    ties: Vec<u32>,
 }
 
 impl KeyIndex {
     /// Checks besides the shape that hashes ascend and that every document stands there once.
     pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
         let mut body = Body::open_for(SectionKind::KEY_INDEX, docs, section)?;
-        let blocks = body.counts[0] as usize;
-        body.check(blocks > 0, "filter without blocks")?;
-        let words = blocks.checked_mul(WORDS).ok_or(body.corrupt("filter size"))?;
-        let filter = body.u32s(words)?;
+        let filter = if body.version == 1 { Some(KeyFilter::read(&mut body)?) } else { None };
         let hashes = body.u64s(docs as usize)?;
         let entries = body.u32s(docs as usize)?;
         body.end()?;
         body.check(hashes.iter().is_sorted(), "hashes are not ascending")?;
         body.check(is_permutation(&entries), "documents are not each there once")?;
-        Ok(Self { filter, blocks, hashes, docs: entries })
+        let pairs = hashes.iter().zip(hashes.iter().skip(1)).zip(1..);
+        let ties = pairs.filter(|((a, b), _)| a == b).map(|(_, rank)| rank).collect();
+        Ok(Self { filter, hashes, docs: entries, ties })
+    }
+
+    /// The filter over the hashes, if it is kept here.
+    pub(crate) fn filter(&self) -> Option<&KeyFilter> {
+        self.filter.as_ref()
+    }
+
+    /// Bytes of memory beside the section's own.
+    pub(crate) fn extra_weight(&self) -> usize {
+        size_of_val(&self.ties[..])
     }
 
     fn len(&self) -> usize {
@@ -94,18 +70,9 @@ impl KeyIndex {
 
     /// The document of `key`, whose hash is `hash`.
     pub(crate) fn find(&self, hash: u64, key: &[u8], keys: &Keys) -> Option<DocId> {
-        if !self.may_contain(hash) {
-            return None;
-        }
         let first = self.rank_of_hash(hash) as usize;
         let same_hash = (first..self.len()).take_while(|&rank| self.hashes.at(rank) == hash);
         same_hash.map(|rank| self.docs.at(rank)).find(|&doc| keys.at(doc) == key)
-    }
-
-    fn may_contain(&self, hash: u64) -> bool {
-        let block = block_of(hash, self.blocks) * WORDS;
-        let words = self.filter.range(block..block + WORDS);
-        words.zip(bits_of(hash)).all(|(word, bit)| word & bit != 0)
     }
 
     /// The first rank whose hash is not below `hash`; the number of documents if there is none.
@@ -156,10 +123,8 @@ impl KeyIndex {
 
     /// Whether records of one hash stand in the order of their keys.
     pub(crate) fn is_in_key_order(&self, keys: &Keys) -> bool {
-        (1..self.len()).all(|rank| {
-            self.hashes.at(rank - 1) < self.hashes.at(rank)
-                || keys.at(self.docs.at(rank - 1)) < keys.at(self.docs.at(rank))
-        })
+        let key = |rank| keys.at(self.doc_at(rank));
+        self.ties.iter().all(|&rank| key(rank - 1) < key(rank))
     }
 }
 
@@ -189,14 +154,12 @@ mod tests {
             let squeeze = |hash: &u64| if from_above { !(hash >> shift) } else { hash >> shift };
             hashes = hashes.iter().map(squeeze).collect();
             hashes.sort_unstable();
-            let entries: Vec<(u64, u32)> = hashes.iter().copied().zip(0..).collect();
-            let section = Bytes::from(build(&entries));
-            let index = KeyIndex::open(entries.len() as u32, &section).expect("valid");
+            let section = Bytes::from(build(&hashes));
+            let index = KeyIndex::open(hashes.len() as u32, &section).expect("valid");
             for hash in hashes.iter().copied().chain(wanted.iter().map(squeeze)).chain(wanted.clone()) {
                 let expected = hashes.partition_point(|&other| other < hash);
                 prop_assert_eq!(index.rank_of_hash(hash) as usize, expected);
             }
-            prop_assert!(hashes.iter().all(|&hash| index.may_contain(hash)));
         }
     }
 }

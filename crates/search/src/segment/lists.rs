@@ -20,6 +20,31 @@ use std::ops::Range;
 
 const BLOCK: usize = 32;
 
+/// Collects the documents that have one vector field, row by row: its LISTS section, of one list.
+#[derive(Debug, Default)]
+pub struct ListBuilder(Vec<DocId>);
+
+impl ListBuilder {
+    /// Adds the document of the next row.
+    ///
+    /// # Panics
+    /// If documents do not ascend.
+    pub fn push(&mut self, doc: DocId) {
+        assert!(self.0.last().is_none_or(|&last| last < doc), "posting lists ascend");
+        self.0.push(doc);
+    }
+
+    /// How many rows were added.
+    pub fn rows(&self) -> u32 {
+        position(self.0.len())
+    }
+
+    /// The section, for a segment of `docs` documents.
+    pub fn finish(self, docs: u32) -> Vec<u8> {
+        build(docs, &[self.0])
+    }
+}
+
 /// The lists section of `lists` in a segment of `docs` documents.
 ///
 /// # Panics
@@ -195,6 +220,23 @@ impl Lists {
         let count = self.unpack(index, number, &mut ids).expect("validated when opened");
         let place = ids[..count].binary_search(&doc).ok()?;
         Some(list.rows.start + number * BLOCK + place)
+    }
+
+    /// Bytes of memory beside the section's own.
+    pub(crate) fn extra_weight(&self) -> usize {
+        size_of_val(&self.lists[..]) + size_of_val(&self.starts[..])
+    }
+
+    /// Whether any of `rows` belongs to one of `docs`.
+    pub(crate) fn any_in(&self, rows: Range<usize>, docs: &RoaringBitmap) -> bool {
+        let mut ids = Vec::new();
+        self.pieces(rows).any(|piece| {
+            if let Some(first) = piece.sequence_start() {
+                return docs.range_cardinality(first..first + piece.rows.len() as u32) > 0;
+            }
+            piece.read(&mut ids);
+            ids.iter().any(|&doc| docs.contains(doc))
+        })
     }
 
     /// The pieces of `rows` that lie in one list each, in order.

@@ -18,7 +18,7 @@ pub struct SectionKind(pub u16);
 impl SectionKind {
     /// Key bytes by document.
     pub const KEYS: Self = Self(1);
-    /// Filter over key hashes, and documents in `(hash, key)` order.
+    /// Documents in `(hash, key)` order; in old segments the key filter too.
     pub const KEY_INDEX: Self = Self(2);
     /// Metadata bytes as written, compressed in blocks.
     pub const METADATA: Self = Self(3);
@@ -36,7 +36,7 @@ impl SectionKind {
     pub const CODES: Self = Self(9);
     /// Reserved: a text index.
     pub const TEXT: Self = Self(10);
-    /// Where the extents of one vector field lie, and their checksums.
+    /// How the rows of one vector field are cut into extents, and the extents' checksums.
     pub const VECTOR_EXTENTS: Self = Self(11);
     /// Where the blocks of metadata lie, and their checksums.
     pub const METADATA_INDEX: Self = Self(12);
@@ -70,14 +70,22 @@ pub fn checksum(section: &[u8]) -> u32 {
     crc32c::crc32c(section)
 }
 
-const VERSION: u16 = 1;
-const HEADER_BYTES: usize = 16;
+/// Length of a section's header.
+pub(crate) const HEADER_BYTES: usize = 16;
 
-/// Starts the bytes of a section with its header.
+/// The newest layout of a kind. Older ones, from 1, are still read.
+fn newest_version(kind: SectionKind) -> u16 {
+    match kind {
+        SectionKind::KEY_INDEX | SectionKind::METADATA => 2,
+        _ => 1,
+    }
+}
+
+/// Starts the bytes of a section, in the newest layout of its kind, with its header.
 pub(crate) fn start(kind: SectionKind, docs: u32, counts: [u32; 2]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES);
     out.extend_from_slice(&kind.0.to_le_bytes());
-    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&newest_version(kind).to_le_bytes());
     write_u32s([docs, counts[0], counts[1]], &mut out);
     out
 }
@@ -108,6 +116,7 @@ pub(crate) fn position(bytes: usize) -> u32 {
 
 /// The body of a section whose header was checked, read front to back without copying.
 pub(crate) struct Body {
+    pub(crate) version: u16,
     pub(crate) docs: u32,
     pub(crate) counts: [u32; 2],
     part: &'static str,
@@ -121,11 +130,13 @@ impl Body {
         if input.u16()? != kind.0 {
             return Err(input.corrupt("kind"));
         }
-        if input.u16()? != VERSION {
+        let version = input.u16()?;
+        if !(1..=newest_version(kind)).contains(&version) {
             return Err(input.corrupt("version"));
         }
         let (docs, counts) = (input.u32()?, [input.u32()?, input.u32()?]);
-        Ok(Self { docs, counts, part: kind.name(), rest: section.slice(HEADER_BYTES..) })
+        let rest = section.slice(HEADER_BYTES..);
+        Ok(Self { version, docs, counts, part: kind.name(), rest })
     }
 
     /// As `open`, for a section of a segment of `docs` documents.
@@ -136,7 +147,7 @@ impl Body {
 
     /// A body inside a body.
     pub(crate) fn nested(&self, rest: Bytes) -> Self {
-        Self { docs: self.docs, counts: [0; 2], part: self.part, rest }
+        Self { version: self.version, docs: self.docs, counts: [0; 2], part: self.part, rest }
     }
 
     pub(crate) fn corrupt(&self, what: &'static str) -> Corrupt {
@@ -284,6 +295,16 @@ pub(crate) fn write_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]> + Clone, o
     pieces.for_each(|piece| out.extend_from_slice(piece));
 }
 
+/// A copy of `bytes` that starts at a multiple of [`SECTION_ALIGN`] in memory, and holds on to
+/// nothing else.
+pub(crate) fn aligned(bytes: &[u8]) -> Bytes {
+    let mut copy: Vec<u8> = Vec::with_capacity(bytes.len() + SECTION_ALIGN);
+    let padding = copy.as_ptr().addr().next_multiple_of(SECTION_ALIGN) - copy.as_ptr().addr();
+    copy.resize(padding, 0);
+    copy.extend_from_slice(bytes);
+    Bytes::from(copy).slice(padding..)
+}
+
 /// float32 values: in place when memory allows, copied otherwise.
 #[derive(Clone, Debug)]
 pub(crate) enum Floats {
@@ -293,7 +314,12 @@ pub(crate) enum Floats {
 }
 
 impl Floats {
-    fn new(bytes: Bytes) -> Self {
+    /// Whole values, without a copy where they are aligned.
+    ///
+    /// # Panics
+    /// In debug builds, if the last value is not whole.
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        debug_assert!(bytes.len().is_multiple_of(4), "whole values");
         let in_place =
             cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, f32>(&bytes).is_ok();
         if in_place {

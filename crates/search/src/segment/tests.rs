@@ -1,6 +1,11 @@
 //! Segments give back what was put in.
 
-use super::{RowRef, Segment, SegmentBuilder, StoredSection};
+use super::{
+    KeysBuilder, ListBuilder, MergeInput, MetadataWriter, NormsBuilder, Part, PartId, RowRef,
+    SectionKind, Segment, SegmentBuilder, StoredSection, StreamedSection, VectorsWriter, checksum,
+    merge_attributes,
+};
+use crate::fuzz::lay_out;
 use crate::testing::{attributes, filter};
 use crate::{Attributes, Docs, Filter, Metric, Schema, VectorField, key_hash};
 use bytes::Bytes;
@@ -147,10 +152,271 @@ proptest! {
     }
 }
 
+/// An object, and a segment of it that loads what it is asked for.
+struct InParts {
+    object: Vec<u8>,
+    segment: Segment,
+}
+
+impl InParts {
+    fn new(docs: u32, sections: &[StoredSection]) -> Self {
+        let (object, table) = lay_out(sections);
+        let segment = Segment::of_parts(&schema(), docs, table).expect("valid");
+        Self { object, segment }
+    }
+
+    fn load(&mut self, id: PartId) {
+        assert!(!self.segment.has(id), "loaded once");
+        let (range, crc) = self.segment.place(id).expect("a place");
+        let bytes = &self.object[range.start as usize..range.end as usize];
+        assert_eq!(checksum(bytes), crc, "{id:?}");
+        let part = Part::open(&schema(), self.segment.docs(), id, bytes).expect("valid");
+        assert_eq!(part.id(), id);
+        assert!(part.weight() >= bytes.len().min(64));
+        self.segment.add(&part).expect("parts of one segment agree");
+        assert!(self.segment.has(id));
+    }
+
+    fn load_sections(&mut self, kinds: &[SectionKind]) {
+        kinds.iter().for_each(|kind| self.load(PartId::Section(*kind, 0)));
+    }
+
+    fn load_field(&mut self, field: usize) {
+        self.load(PartId::Section(SectionKind::LISTS, field as u8));
+        self.load(self.segment.vector_directory(field).expect("written today"));
+        for extent in 0..self.segment.extent_count(field) {
+            self.load(self.segment.vector_part(field, extent));
+        }
+    }
+
+    fn load_metadata(&mut self) {
+        self.load(self.segment.metadata_directory());
+        for doc in 0..self.segment.docs() {
+            let part = self.segment.metadata_part(doc).expect("written today");
+            if !self.segment.has(part) {
+                self.load(part);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn what_was_built_is_read_back_part_by_part(
+        rows in rows(),
+        filters in prop::collection::vec(filter(), 0..4),
+    ) {
+        let (docs, sections) = build(&rows);
+        let mut read = InParts::new(docs, &sections);
+        read.load(read.segment.key_filter_part());
+        prop_assert!(rows.iter().all(|row| read.segment.may_contain(key_hash(&row.key))));
+        read.load_sections(&[SectionKind::KEYS, SectionKind::KEY_INDEX, SectionKind::ATTRIBUTES]);
+        read.load_metadata();
+        read.load_field(1);
+        let half = read.segment.clone();
+        read.load_field(0);
+        prop_assert!(!half.has(PartId::Section(SectionKind::LISTS, 0)), "clones are apart");
+        read.load(PartId::Section(SectionKind::NORMS, 0));
+        check(&read.segment, &rows, &filters);
+    }
+}
+
+/// Segments of many extents and blocks: 300 rows of 512 values each fill three of them.
+mod large {
+    use super::*;
+
+    fn wide() -> Schema {
+        let field = VectorField { name: "v".into(), dimension: 512, metric: Metric::Cosine };
+        Schema { vector_fields: vec![field], non_filterable: Vec::new() }
+    }
+
+    /// Every third document lacks the vector.
+    fn vector(doc: u32) -> Option<Vec<f32>> {
+        (doc % 3 != 2).then(|| (0..512).map(|place| (doc * 1000 + place) as f32).collect())
+    }
+
+    fn built(docs: u32) -> Vec<StoredSection> {
+        let mut keys: Vec<Vec<u8>> = (0..docs).map(|doc| doc.to_le_bytes().to_vec()).collect();
+        keys.sort_by_key(|key| key_hash(key));
+        let mut builder = SegmentBuilder::new(&wide(), Kernels::detect());
+        for (doc, key) in (0..).zip(&keys) {
+            builder.push(RowRef {
+                key,
+                vectors: &[vector(doc).as_deref()],
+                metadata: Some(&doc.to_le_bytes().repeat(200)),
+                attributes: &Attributes::default(),
+            });
+        }
+        let sections = builder.finish().sections.into_iter();
+        sections.map(|(kind, field, bytes)| (kind, field, bytes.into())).collect()
+    }
+
+    fn open(id: PartId, object: &[u8], segment: &Segment) -> Part {
+        let (range, crc) = segment.place(id).expect("a place");
+        let bytes = &object[range.start as usize..range.end as usize];
+        assert_eq!(checksum(bytes), crc);
+        Part::open(&wide(), segment.docs(), id, bytes).expect("valid")
+    }
+
+    fn with_directories(docs: u32) -> (Vec<u8>, Segment) {
+        let (object, table) = lay_out(&built(docs));
+        let mut segment = Segment::of_parts(&wide(), docs, table).expect("valid");
+        for kind in [SectionKind::LISTS, SectionKind::VECTOR_EXTENTS, SectionKind::METADATA_INDEX] {
+            let part = open(PartId::Section(kind, 0), &object, &segment);
+            segment.add(&part).expect("valid");
+        }
+        (object, segment)
+    }
+
+    #[test]
+    fn single_extents_and_blocks_are_enough_for_their_documents() {
+        let (object, segment) = with_directories(450);
+        assert_eq!((segment.row_count(0), segment.extent_count(0)), (300, 3));
+        for doc in 0..450 {
+            let mut alone = segment.clone();
+            let block = segment.metadata_part(doc).expect("blocks");
+            alone.add(&open(block, &object, &segment)).expect("valid");
+            let metadata = alone.metadata(doc).expect("valid").expect("some");
+            assert_eq!(metadata, doc.to_le_bytes().repeat(200));
+            let Some(extent) = segment.extent_of(0, doc) else {
+                assert_eq!(vector(doc), None);
+                continue;
+            };
+            let part = open(segment.vector_part(0, extent), &object, &segment);
+            alone.add(&part).expect("valid");
+            assert_eq!(alone.vector(0, doc), vector(doc).as_deref());
+            let values = alone.rows(0, segment.extent_rows(0, extent)).values;
+            assert!(values.as_ptr().addr().is_multiple_of(64), "aligned for the kernels");
+        }
+    }
+
+    #[test]
+    fn rows_are_cut_by_extents() {
+        let (_, segment) = with_directories(450);
+        assert_eq!(segment.extents_of_rows(0, 0..300), [(0, 0..128), (1, 128..256), (2, 256..300)]);
+        assert_eq!(segment.extents_of_rows(0, 127..129), [(0, 127..128), (1, 128..129)]);
+        assert_eq!(segment.extents_of_rows(0, 130..140), [(1, 130..140)]);
+        assert_eq!(segment.extents_of_rows(0, 5..5), []);
+        assert_eq!(segment.extent_rows(0, 3), 300..300);
+    }
+
+    #[test]
+    fn only_extents_with_wanted_documents_are_named() {
+        let (_, segment) = with_directories(450);
+        let named = |docs: &[u32]| segment.extents_with(0, &docs.iter().copied().collect());
+        assert_eq!(named(&[]), []);
+        assert_eq!(named(&[0, 449]), [0], "document 449 has no vector");
+        // Row 128 is document 192.
+        assert_eq!(named(&[191]), [], "without a vector");
+        assert_eq!(named(&[190]), [0]);
+        assert_eq!(named(&[192]), [1]);
+        assert_eq!(named(&[448, 192, 7]), [0, 1, 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the extent was added")]
+    fn a_question_without_its_part_panics() {
+        let (_, segment) = with_directories(450);
+        let _ = segment.vector(0, 0);
+    }
+
+    #[test]
+    fn an_extent_of_another_length_is_corrupt() {
+        let (object, mut segment) = with_directories(450);
+        let (range, _) = segment.place(PartId::VectorExtent(0, 2)).expect("a place");
+        let bytes = &object[range.start as usize..range.end as usize - 4 * 512];
+        let part = Part::open(&wide(), 450, PartId::VectorExtent(0, 2), bytes).expect("whole rows");
+        assert_eq!(segment.add(&part).expect_err("a row is missing").what, "rows of an extent");
+        assert!(Part::open(&wide(), 450, PartId::VectorExtent(0, 2), &bytes[4..]).is_err());
+        assert!(Part::open(&wide(), 450, PartId::VectorExtent(1, 2), bytes).is_err());
+    }
+
+    #[test]
+    fn streamed_sections_are_those_that_were_built() {
+        let sections = built(450);
+        let section =
+            |kind| sections.iter().find(|section| section.0 == kind).expect("built").2.clone();
+        let present = (0..450).filter(|&doc| vector(doc).is_some());
+        let mut vectors = VectorsWriter::new(450, 300, 512);
+        let mut metadata = MetadataWriter::new(450);
+        let (mut list, mut norms) = (ListBuilder::default(), NormsBuilder::default());
+        for doc in present {
+            let row = vector(doc).expect("present");
+            vectors.push(&row);
+            list.push(doc);
+            norms.push(crate::row_norm(Kernels::detect(), &row));
+        }
+        (0..450u32).for_each(|doc| metadata.push(Some(&doc.to_le_bytes().repeat(200))));
+        let check = |mut early: Vec<Bytes>, (late, written): (Vec<Bytes>, StreamedSection)| {
+            early.extend(late);
+            let bytes = early.concat();
+            assert!(bytes == section(written.kind), "the bytes of {:?}", written.kind);
+            assert_eq!((written.length, written.crc), (bytes.len() as u64, checksum(&bytes)));
+            assert_eq!(written.directory.1, section(written.directory.0));
+        };
+        check(vectors.take(), vectors.finish());
+        check(metadata.take(), metadata.finish());
+        assert_eq!(list.rows(), 300);
+        assert_eq!(list.finish(450), section(SectionKind::LISTS));
+        assert_eq!(norms.finish(450), section(SectionKind::NORMS));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn keys_are_collected_as_they_are_built(rows in rows()) {
+        let mut keys = KeysBuilder::default();
+        rows.iter().for_each(|row| _ = keys.push(key_hash(&row.key), &row.key));
+        let (_, sections) = build(&rows);
+        for (kind, field, bytes) in keys.finish() {
+            let built = sections.iter().find(|section| section.0 == kind).expect("built");
+            prop_assert_eq!((built.1, &built.2[..]), (field, &bytes[..]));
+        }
+    }
+
+    /// Dropped documents and all, the merged section is the one built from the documents kept.
+    #[test]
+    fn merged_attributes_are_those_of_the_documents_kept(
+        rows in rows(),
+        fates in prop::collection::vec((0..4usize, any::<bool>()), 150),
+    ) {
+        let fate = |row: usize| fates[row];
+        let part = |wanted: usize| {
+            let rows = rows.iter().enumerate().filter(|(row, _)| fate(*row).0 == wanted);
+            rows.map(|(_, row)| row.clone()).collect::<Vec<Row>>()
+        };
+        let inputs: Vec<Segment> = (0..4)
+            .map(|number| build(&part(number)))
+            .map(|(docs, sections)| Segment::open(&schema(), docs, &sections).expect("valid"))
+            .collect();
+        let mut places = vec![Vec::new(); 4];
+        let mut kept = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            let (input, keep) = fate(number);
+            places[input].push(if keep { kept.len() as u32 } else { MergeInput::DROPPED });
+            kept.extend(keep.then(|| row.clone()));
+        }
+        let inputs: Vec<MergeInput<'_>> = inputs
+            .iter()
+            .zip(&places)
+            .map(|(segment, docs)| MergeInput { segment, docs })
+            .collect();
+        let merged = merge_attributes(&inputs, kept.len() as u32);
+        let (_, sections) = build(&kept);
+        let built = sections.iter().find(|section| section.0 == SectionKind::ATTRIBUTES);
+        prop_assert_eq!(&merged[..], &built.expect("built").2[..]);
+    }
+}
+
 #[test]
 fn a_missing_section_is_corrupt() {
     let (docs, sections) = build(&[]);
-    for missing in 0..sections.len() {
+    let needed = |place: &usize| sections[*place].0 != SectionKind::VECTOR_EXTENTS;
+    for missing in (0..sections.len()).filter(needed) {
         let mut rest = sections.clone();
         rest.remove(missing);
         let opened = Segment::open(&schema(), docs, &rest);

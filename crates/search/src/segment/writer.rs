@@ -1,11 +1,9 @@
-//! Writing the sections of a segment piece by piece, in memory bounded by directories and keys.
+//! Sections that are written piece by piece, in memory bounded by one piece and the directory.
 
-use super::Segment;
 use super::section::SectionKind;
-use crate::DocId;
 use bytes::Bytes;
 
-/// A section too large for memory, written: its bytes have gone out in chunks.
+/// A section too large for memory, written: its bytes have gone out in order.
 #[derive(Debug)]
 pub struct StreamedSection {
     /// What it holds.
@@ -14,130 +12,46 @@ pub struct StreamedSection {
     pub length: u64,
     /// CRC32C of all of them.
     pub crc: u32,
-    /// The section that says where its pieces lie, which must be stored as well: kind and bytes.
+    /// The section that says where its pieces lie, to be stored beside it under the same field: kind
+    /// and bytes.
     pub directory: (SectionKind, Vec<u8>),
 }
 
-/// Writes the vectors of one field, extent by extent.
-#[derive(Debug)]
-pub struct VectorsWriter {}
-
-impl VectorsWriter {
-    /// For `rows` vectors in a segment of `docs` documents.
-    pub fn new(_docs: u32, _rows: u32, _dimension: u32) -> Self {
-        todo!()
-    }
-
-    /// Adds whole rows, one after another.
-    pub fn push(&mut self, _rows: &[f32]) {
-        todo!()
-    }
-
-    /// The bytes of the section that are finished and were not taken yet.
-    pub fn take(&mut self) -> Vec<Bytes> {
-        todo!()
-    }
-
-    /// Closes the section: its last bytes, and what is known of all of them.
-    pub fn finish(self) -> (Vec<Bytes>, StreamedSection) {
-        todo!()
-    }
-}
-
-/// Writes metadata, block by block.
-#[derive(Debug)]
-pub struct MetadataWriter {}
-
-impl MetadataWriter {
-    /// For a segment of `docs` documents.
-    pub fn new(_docs: u32) -> Self {
-        todo!()
-    }
-
-    /// Adds the next document.
-    pub fn push(&mut self, _metadata: Option<&[u8]>) {
-        todo!()
-    }
-
-    /// The bytes of the section that are finished and were not taken yet.
-    pub fn take(&mut self) -> Vec<Bytes> {
-        todo!()
-    }
-
-    /// Closes the section: its last bytes, and what is known of all of them.
-    pub fn finish(self) -> (Vec<Bytes>, StreamedSection) {
-        todo!()
-    }
-}
-
-/// Collects the keys of a segment: the sections KEYS, KEY_INDEX and KEY_FILTER.
+/// Bytes of a section on their way out.
 #[derive(Debug, Default)]
-pub struct KeysBuilder {}
-
-impl KeysBuilder {
-    /// Adds the key of the next document, strictly ascending by `(hash, key)`.
-    pub fn push(&mut self, _hash: u64, _key: &[u8]) -> DocId {
-        todo!()
-    }
-
-    /// The three sections.
-    pub fn finish(self) -> Vec<(SectionKind, u8, Vec<u8>)> {
-        todo!()
-    }
+pub(super) struct Outgoing {
+    ready: Vec<Bytes>,
+    length: u64,
+    crc: u32,
 }
 
-/// Collects the documents that have one vector field: its LISTS section, of one list.
-#[derive(Debug, Default)]
-pub struct ListBuilder {}
-
-impl ListBuilder {
-    /// Adds the document of the next row; documents ascend.
-    pub fn push(&mut self, _doc: DocId) {
-        todo!()
+impl Outgoing {
+    /// A section that begins with `head`.
+    pub(super) fn new(head: Vec<u8>) -> Self {
+        let mut outgoing = Self::default();
+        outgoing.push(head);
+        outgoing
     }
 
-    /// How many rows were added.
-    pub fn rows(&self) -> u32 {
-        todo!()
+    /// Appends a piece and returns its CRC32C.
+    pub(super) fn push(&mut self, piece: Vec<u8>) -> u32 {
+        let crc = crc32c::crc32c(&piece);
+        self.crc = crc32c::crc32c_combine(self.crc, crc, piece.len());
+        self.length += piece.len() as u64;
+        self.ready.push(piece.into());
+        crc
     }
 
-    /// The section, for a segment of `docs` documents.
-    pub fn finish(self, _docs: u32) -> Vec<u8> {
-        todo!()
-    }
-}
-
-/// Collects the norms of the rows of one cosine field: its NORMS section.
-#[derive(Debug, Default)]
-pub struct NormsBuilder {}
-
-impl NormsBuilder {
-    /// Adds the norm of the next row, from [`Segment::norm`] or [`crate::row_norm`].
-    pub fn push(&mut self, _norm: f32) {
-        todo!()
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.ready)
     }
 
-    /// The section, for a segment of `docs` documents.
-    pub fn finish(self, _docs: u32) -> Vec<u8> {
-        todo!()
+    pub(super) fn finish(
+        self,
+        kind: SectionKind,
+        directory: (SectionKind, Vec<u8>),
+    ) -> (Vec<Bytes>, StreamedSection) {
+        let Self { ready, length, crc } = self;
+        (ready, StreamedSection { kind, length, crc, directory })
     }
-}
-
-/// A segment to merge, and where its documents go.
-#[derive(Clone, Copy, Debug)]
-pub struct MergeInput<'a> {
-    /// Its attributes must have been added.
-    pub segment: &'a Segment,
-    /// By old document: the new one, or [`MergeInput::DROPPED`]. Kept documents ascend.
-    pub docs: &'a [DocId],
-}
-
-impl MergeInput<'_> {
-    /// Stands for a document that the merge leaves behind.
-    pub const DROPPED: DocId = DocId::MAX;
-}
-
-/// The ATTRIBUTES section of the merged segment of `docs` documents, one column after another.
-pub fn merge_attributes(_inputs: &[MergeInput<'_>], _docs: u32) -> Vec<u8> {
-    todo!()
 }

@@ -243,7 +243,21 @@ fn unknown_variables(environment: &[(String, String)]) -> Vec<String> {
 fn check(config: &Config) -> Result<(), Invalid> {
     check_listeners(config)?;
     check_region(config)?;
+    check_nodes(config)?;
     check_limits(config)
+}
+
+fn check_nodes(config: &Config) -> Result<(), Invalid> {
+    config.nodes.check(config.listen.ip().is_unspecified()).map_err(Invalid)?;
+    let alone = matches!(config.store, StoreUrl::Local(_) | StoreUrl::Memory);
+    match alone && !config.nodes.peers.is_empty() {
+        true => Err(Invalid(
+            "peers: several nodes need a store that all of them reach; a folder is one process's \
+             own and memory ends with it"
+                .into(),
+        )),
+        false => Ok(()),
+    }
 }
 
 fn check_listeners(config: &Config) -> Result<(), Invalid> {
@@ -306,6 +320,13 @@ fn check_limits(config: &Config) -> Result<(), Invalid> {
         (config.quotas.indexes_max >= 1, "quotas.indexes_max: at least 1"),
         (config.quotas.top_k_max >= 1, "quotas.top_k_max: at least 1"),
         (config.threads != Some(0), "threads: at least 1"),
+        (config.background.jobs_max >= 1, "background.jobs_max: at least 1"),
+        (config.background.merges_max >= 1, "background.merges_max: at least 1"),
+        (
+            config.background.bytes_per_second.is_none_or(|rate| rate.0 >= 1 << 20),
+            "background.bytes_per_second: at least 1MiB",
+        ),
+        (config.nodes.peer_timeout.as_millis() >= 100, "peer_timeout: at least 100ms"),
         (
             matches!(config.store, StoreUrl::Memory) || config.memory_bytes() >= 64 << 20,
             "memory_limit: at least 64MiB",

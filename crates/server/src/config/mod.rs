@@ -6,6 +6,7 @@
 //! three sources as text. Invariant: a [`Config`] that [`load()`] returned passed every check.
 
 mod load;
+mod nodes;
 mod settings;
 mod value;
 
@@ -16,7 +17,10 @@ use std::time::Duration;
 use vb_kernel::Level;
 
 pub use load::{Effective, Invalid, Source, Sources, load};
+pub(crate) use nodes::CLUSTER_KEY_CHARS_MIN;
+pub use nodes::{NodeConfig, ReadConsistency};
 pub(crate) use settings::{SETTINGS, Setting};
+pub(crate) use value::Value;
 pub use value::{ByteSize, LogFormat, Secret, StoreUrl};
 
 /// Everything an operator may set. [`Config::default`] holds the documented defaults.
@@ -34,6 +38,8 @@ pub struct Config {
     pub fsync: bool,
     /// Folder for cached blocks; a local store is its own disk tier and does not use it.
     pub cache_dir: Option<PathBuf>,
+    /// Bytes of that folder at most.
+    pub cache_bytes_max: ByteSize,
     /// Memory the service may plan with; `None` is a quarter of the machine's.
     pub memory_limit: Option<ByteSize>,
     /// Region in signatures and resource names.
@@ -70,6 +76,17 @@ pub struct Config {
     pub quotas: QuotaConfig,
     /// How writes become segments.
     pub flush: FlushConfig,
+    /// Shares of background work.
+    pub background: BackgroundConfig,
+    /// How long replaced objects are kept for readers on other nodes.
+    pub collect_grace: Duration,
+    /// How current reads are on a store with other writers.
+    pub read_consistency: ReadConsistency,
+    /// The other nodes over the same store.
+    pub nodes: NodeConfig,
+    /// How long connections are still accepted once the service is asked to stop, so that load
+    /// balancers notice first.
+    pub drain_delay: Duration,
     /// How long requests in flight may take once the service is asked to stop.
     pub drain_timeout: Duration,
 }
@@ -109,9 +126,9 @@ pub struct LimitConfig {
 /// Byte budgets of requests in flight: one for writes, one for everything else.
 #[derive(Clone, Debug)]
 pub struct AdmissionConfig {
-    /// Bytes of write bodies in flight; `None` is a quarter of the memory limit.
+    /// Bytes of write bodies in flight; `None` is an eighth of the memory limit.
     pub write_bytes_max: Option<ByteSize>,
-    /// Bytes of query bodies and answers in flight; `None` is a quarter of the memory limit.
+    /// Bytes of query bodies and answers in flight; `None` is an eighth of the memory limit.
     pub query_bytes_max: Option<ByteSize>,
     /// Longest wait for room, after which the request is refused with 503.
     pub wait_max: Duration,
@@ -126,6 +143,17 @@ pub struct QuotaConfig {
     pub indexes_max: u32,
     /// Largest `topK` of a query.
     pub top_k_max: u32,
+}
+
+/// How much of the machine flushes, merges and collections may take.
+#[derive(Clone, Debug)]
+pub struct BackgroundConfig {
+    /// Jobs at a time, over all indexes.
+    pub jobs_max: u32,
+    /// Merges among them.
+    pub merges_max: u32,
+    /// Bytes per second that merges read and write; `None`: as fast as it goes.
+    pub bytes_per_second: Option<ByteSize>,
 }
 
 /// When writes in memory are folded into a segment.
@@ -146,6 +174,7 @@ impl Default for Config {
             store: StoreUrl::Local(PathBuf::from("./data")),
             fsync: true,
             cache_dir: None,
+            cache_bytes_max: ByteSize::mib(16 << 10),
             memory_limit: None,
             region: "cn-hangzhou".to_owned(),
             endpoint: [
@@ -174,6 +203,11 @@ impl Default for Config {
             },
             quotas: QuotaConfig { buckets_max: 100, indexes_max: 100, top_k_max: 500 },
             flush: FlushConfig { memtable_bytes_max: None, age_max: Duration::from_secs(300) },
+            background: BackgroundConfig { jobs_max: 4, merges_max: 2, bytes_per_second: None },
+            collect_grace: Duration::from_secs(3600),
+            read_consistency: ReadConsistency::Strong,
+            nodes: NodeConfig::default(),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -213,11 +247,17 @@ impl Config {
         self.memory_limit.map_or_else(|| machine_memory() / 4, |size| size.0)
     }
 
+    /// Where requests come from: clients, and with several nodes also peers. Each has a budget of
+    /// its own, an equal share of what is planned.
+    fn sources(&self) -> u64 {
+        if self.nodes.peers.is_empty() { 1 } else { 2 }
+    }
+
     /// Bytes of write bodies in flight: at least one body of the largest allowed size.
     #[must_use]
     pub fn write_budget(&self) -> u64 {
-        let planned = self.admission.write_bytes_max.map_or(self.memory_bytes() / 4, |b| b.0);
-        planned.max(self.limits.put_vectors_bytes_max.0)
+        let planned = self.admission.write_bytes_max.map_or(self.memory_bytes() / 8, |b| b.0);
+        (planned / self.sources()).max(self.limits.put_vectors_bytes_max.0)
     }
 
     /// Bytes of an index's unflushed writes at which they are folded into a segment.
@@ -230,8 +270,9 @@ impl Config {
     /// Bytes of query bodies and answers in flight: at least room for one.
     #[must_use]
     pub fn query_budget(&self) -> u64 {
-        let planned = self.admission.query_bytes_max.map_or(self.memory_bytes() / 4, |b| b.0);
-        planned.max(self.limits.body_bytes_max.0 + crate::admission::ANSWER_BYTES)
+        let planned = self.admission.query_bytes_max.map_or(self.memory_bytes() / 8, |b| b.0);
+        (planned / self.sources())
+            .max(self.limits.body_bytes_max.0 + crate::admission::ANSWER_BYTES)
     }
 }
 
@@ -264,7 +305,9 @@ mod tests {
         let mut config = Config { memory_limit: Some(ByteSize::mib(8)), ..Config::default() };
         assert_eq!(config.write_budget(), 64 << 20);
         config.memory_limit = Some(ByteSize::mib(4096));
-        assert_eq!(config.write_budget(), 1 << 30);
+        assert_eq!(config.write_budget(), 512 << 20);
+        config.nodes.peers = vec!["other:9100".into()];
+        assert_eq!(config.write_budget(), 256 << 20);
     }
 
     #[test]

@@ -61,7 +61,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "address of the admin listener: health, readiness, metrics"
     ),
     setting!("insecure_http", --"insecure-http" switch, insecure_http, "serve plain HTTP on an address other than loopback"),
-    setting!("store", --"store", store, "where objects live: a folder, file:///dir, or memory:"),
+    setting!(
+        "store",
+        --"store",
+        store,
+        "where objects live: a folder, file:///dir, s3://bucket/prefix, gs://, az://, oss://, or memory:"
+    ),
     setting!(
         "fsync",
         fsync,
@@ -72,6 +77,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
         --"cache-dir",
         cache_dir,
         "folder for cached blocks of a remote store; a local store is its own disk tier"
+    ),
+    setting!(
+        "cache_bytes_max",
+        --"cache-bytes-max",
+        cache_bytes_max,
+        "bytes of that folder at most; what was used least recently goes first"
     ),
     setting!(
         "memory_limit",
@@ -123,6 +134,56 @@ pub(crate) static SETTINGS: &[Setting] = &[
     ),
     setting!("threads", --"threads", threads, "threads that compute, empty for one per CPU"),
     setting!(
+        "peers",
+        --"peers",
+        nodes.peers,
+        "the nodes over the same store: host:port,... or dns:name:port; empty for one node"
+    ),
+    setting!(
+        "advertise",
+        --"advertise",
+        nodes.advertise,
+        "host:port under which the peers know this node, empty for the data listener's address"
+    ),
+    setting!(
+        "cluster_key",
+        nodes.cluster_key,
+        "secret that all nodes share, 32 characters or more"
+    ),
+    setting!(
+        "cluster_key_file",
+        --"cluster-key-file",
+        nodes.cluster_key_file,
+        "file with that secret, mode 0600, instead of the setting"
+    ),
+    setting!(
+        "peer_timeout",
+        nodes.peer_timeout,
+        "time for a peer to begin its answer to a forwarded request"
+    ),
+    setting!(
+        "spread_bytes_min",
+        nodes.spread_bytes_min,
+        "bytes of an index's segments from which its scans are spread over the nodes"
+    ),
+    setting!(
+        "read_consistency",
+        --"read-consistency",
+        read_consistency,
+        "strong, or bounded=MS: reads may miss what other nodes wrote within so many milliseconds"
+    ),
+    setting!(
+        "collect_grace",
+        collect_grace,
+        "how long replaced objects are kept for readers on other nodes"
+    ),
+    setting!(
+        "drain_delay",
+        --"drain-delay",
+        drain_delay,
+        "time that connections are still accepted after readiness ended, for load balancers"
+    ),
+    setting!(
         "drain_timeout",
         --"drain-timeout",
         drain_timeout,
@@ -164,12 +225,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(
         "admission.write_bytes_max",
         admission.write_bytes_max,
-        "bytes of write bodies in flight, empty for a quarter of the memory limit"
+        "bytes of write bodies in flight, empty for an eighth of the memory limit"
     ),
     setting!(
         "admission.query_bytes_max",
         admission.query_bytes_max,
-        "bytes of query bodies and answers in flight, empty for a quarter of the memory limit"
+        "bytes of query bodies and answers in flight, empty for an eighth of the memory limit"
     ),
     setting!(
         "admission.wait_max",
@@ -185,6 +246,17 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "bytes of an index's unflushed writes at which they are folded, empty to follow the memory limit"
     ),
     setting!("flush.age_max", flush.age_max, "age at which unflushed writes are folded"),
+    setting!(
+        "background.jobs_max",
+        background.jobs_max,
+        "flushes, merges and collections at a time, over all indexes"
+    ),
+    setting!("background.merges_max", background.merges_max, "merges among them"),
+    setting!(
+        "background.bytes_per_second",
+        background.bytes_per_second,
+        "bytes per second that merges read and write, empty for no limit"
+    ),
 ];
 
 #[cfg(test)]

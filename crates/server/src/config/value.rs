@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vb_commit::RemoteOptions;
 use vb_kernel::Level;
 
 /// A value that a setting can hold.
@@ -66,6 +67,8 @@ pub enum StoreUrl {
     Local(PathBuf),
     /// Nothing survives the process.
     Memory,
+    /// A bucket of an object store that other machines reach, too.
+    Remote(RemoteOptions),
 }
 
 /// The form of log lines.
@@ -230,10 +233,9 @@ impl Value for StoreUrl {
             _ if text.is_empty() => Err(store_hint()),
             Some(("memory", "" | "//")) => Ok(Self::Memory),
             Some(("file", path)) => local_url(path),
-            Some(("s3" | "oss" | "gs" | "az", rest)) if rest.starts_with("//") => Err(format!(
-                "{text} is an object store of another service, which this version cannot open; {}",
-                store_hint()
-            )),
+            Some(("s3" | "oss" | "gs" | "az", rest)) if rest.starts_with("//") => {
+                RemoteOptions::parse(text).map(Self::Remote)
+            }
             Some((_, rest)) if rest.starts_with("//") => Err(store_hint()),
             _ => Ok(Self::Local(PathBuf::from(text))),
         }
@@ -242,6 +244,7 @@ impl Value for StoreUrl {
         match self {
             Self::Local(path) => path.display().to_string(),
             Self::Memory => "memory:".to_owned(),
+            Self::Remote(options) => options.to_string(),
         }
     }
 }
@@ -257,7 +260,9 @@ fn local_url(after_scheme: &str) -> Result<StoreUrl, String> {
 }
 
 fn store_hint() -> String {
-    "expected a folder such as ./data, file:///dir, or memory:".into()
+    "expected a folder such as ./data, file:///dir, s3://bucket/prefix, gs://, az://, oss://, or \
+     memory:"
+        .into()
 }
 
 impl Value for LogFormat {
@@ -325,7 +330,10 @@ mod tests {
         reads_back("/var/lib/x", &StoreUrl::Local("/var/lib/x".into()));
         assert_eq!(StoreUrl::parse("file:///srv").unwrap(), StoreUrl::Local("/srv".into()));
         reads_back("memory:", &StoreUrl::Memory);
-        for bad in ["", "file://relative", "s3://bucket/prefix", "http://x"] {
+        for url in ["s3://bucket/prefix", "gs://bucket", "az://container/a/b", "oss://bucket/x"] {
+            reads_back(url, &StoreUrl::Remote(RemoteOptions::parse(url).unwrap()));
+        }
+        for bad in ["", "file://relative", "s3://", "s3://bucket//x", "http://x"] {
             assert!(StoreUrl::parse(bad).is_err(), "{bad}");
         }
     }

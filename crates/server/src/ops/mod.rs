@@ -19,11 +19,11 @@ use http::request::Parts;
 use vb_api::oss::request::{
     DeleteBucketTags, DeleteVectors, GetVectors, IndexOnly, ListVectorBuckets, ListVectorIndexes,
     ListVectors, PutBucketLogging, PutBucketResourceGroup, PutBucketTags, PutVectorBucket,
-    PutVectorIndex, QueryVectors,
+    PutVectorIndex, QueryVectors, index_name,
 };
 use vb_api::oss::signature::BodyCheck;
 use vb_api::oss::{Error, Fault, Limits, Operation, Query};
-use vb_engine::Engine;
+use vb_engine::{BucketId, Engine, IndexId};
 
 use crate::authorize::{Authorized, Grant, NamesIndex};
 use crate::body;
@@ -59,6 +59,15 @@ impl Context {
             intranet_endpoint: internal.unwrap_or(&main).as_str().into(),
             extranet_endpoint: main.into(),
         }
+    }
+}
+
+impl Context {
+    /// The index whose vectors a request is about, by its body; `None` if that does not say, which
+    /// the operation itself will tell the client.
+    pub(crate) async fn index_of(&self, bucket: &BucketId, body: Bytes) -> Option<IndexId> {
+        let named = self.pool.run_sized(body.len(), move || index_name(&body)).await.ok()?;
+        Some(self.engine.resolve(bucket, named.as_bytes()).await.ok()?.id())
     }
 }
 

@@ -30,39 +30,46 @@ macro_rules! names_index {
 }
 names_index!(GetVectors ListVectors DeleteVectors QueryVectors);
 
-/// Puts a batch. The digests are checked beside decoding, which for large bodies are the two
-/// halves of the work; nothing is written unless both are fine.
+/// Puts a batch; nothing is written unless the body is the one that was signed.
 pub(crate) async fn put(
     context: &Context,
     input: &Input<'_>,
     grant: Grant,
     exchange: &mut Exchange,
 ) -> Result<Reply, Refusal> {
-    let decoding = decode_put(context, input, grant, exchange);
-    let (verified, decoded) = tokio::join!(input.verify(context), decoding);
-    verified?;
-    let (index, batch) = decoded?;
-    index.put(batch).await?;
-    Ok(Reply::empty(200))
+    let name = input.decode(context, |body, _| index_name(body)).await;
+    let done = match name.and_then(|name| named(grant, name, exchange)) {
+        Ok(call) => on_index(context, &call, |index| put_rows(context, input, index)).await,
+        Err(error) => Err(error.into()),
+    };
+    if done.is_err() {
+        // What a damaged body says is not worth an answer.
+        input.verify(context).await?;
+    }
+    done.map(|()| Reply::empty(200))
 }
 
-/// Finds the index that the body names, then reads the rest against its settings.
-async fn decode_put(
+/// The digests are checked beside decoding: for large bodies these are the two halves of the work.
+async fn put_rows(context: &Context, input: &Input<'_>, index: IndexHandle) -> Result<(), Refusal> {
+    let (verified, batch) =
+        tokio::join!(input.verify(context), decode_rows(context, input, &index));
+    verified?;
+    Ok(index.put(batch?).await?)
+}
+
+/// Reads the rows against the settings of their index.
+async fn decode_rows(
     context: &Context,
     input: &Input<'_>,
-    grant: Grant,
-    exchange: &mut Exchange,
-) -> Result<(IndexHandle, PutBatch), Refusal> {
-    let name = input.decode(context, |body, _| index_name(body)).await?;
-    let call = named(grant, name, exchange)?;
-    let index = resolve(context, &call).await?;
+    index: &IndexHandle,
+) -> Result<PutBatch, Refusal> {
     let (body, limits) = (input.body.clone(), std::sync::Arc::clone(&context.limits));
     let settings = std::sync::Arc::clone(index.settings());
     let batch = context.pool.run_sized(body.len(), move || {
         let shape = convert::shape(&settings).ok_or(Error::from(Fault::NotImplemented))?;
         PutVectors::decode(&body, &shape, &limits).map(batch)
     });
-    Ok((index, batch.await?))
+    Ok(batch.await?)
 }
 
 fn batch(request: PutVectors<'_>) -> PutBatch {
@@ -77,16 +84,13 @@ fn batch(request: PutVectors<'_>) -> PutBatch {
 
 /// Reads vectors in the order asked for; missing keys are left out.
 pub(crate) async fn get(context: &Context, call: Authorized<GetVectors>) -> Result<Reply, Refusal> {
-    let index = resolve(context, &call).await?;
     let request = call.request();
-    let keys = request.keys.iter().map(|key| key.as_bytes().into()).collect();
-    let rows = index
-        .get(GetRequest {
-            keys,
-            with_data: request.return_data,
-            with_metadata: request.return_metadata,
-        })
-        .await?;
+    let rows = on_index(context, &call, |index| async move {
+        let keys = request.keys.iter().map(|key| key.as_bytes().into()).collect();
+        let (with_data, with_metadata) = (request.return_data, request.return_metadata);
+        Ok(index.get(GetRequest { keys, with_data, with_metadata }).await?)
+    })
+    .await?;
     let rows: Vec<Row> = rows.into_iter().flatten().collect();
     Ok(encode_rows(context, rows, None).await)
 }
@@ -96,8 +100,17 @@ pub(crate) async fn list(
     context: &Context,
     call: Authorized<ListVectors>,
 ) -> Result<Reply, Refusal> {
-    let index = resolve(context, &call).await?;
-    let request = call.request();
+    let (rows, next) =
+        on_index(context, &call, |index| list_page(context, call.request(), index)).await?;
+    Ok(encode_rows(context, rows, next).await)
+}
+
+/// Rows, and the token that leads to the next.
+async fn list_page(
+    context: &Context,
+    request: &ListVectors,
+    index: IndexHandle,
+) -> Result<(Vec<Row>, Option<String>), Refusal> {
     request.check(&shape(&index)?)?;
     let id = index.id().0.to_be_bytes();
     let scope = ListScope::new(&id, request.segment_index, request.segment_count, &request.filter);
@@ -115,7 +128,7 @@ pub(crate) async fn list(
         })
         .await?;
     let next = page.next.map(|at| scope.encode(&Position { hash: at.hash, key: at.key.into() }));
-    Ok(encode_rows(context, page.rows, next).await)
+    Ok((page.rows, next))
 }
 
 /// Deletes vectors; missing keys are no error.
@@ -123,9 +136,11 @@ pub(crate) async fn delete(
     context: &Context,
     call: Authorized<DeleteVectors>,
 ) -> Result<Reply, Refusal> {
-    let index = resolve(context, &call).await?;
-    let keys = call.request().keys.iter().map(|key| key.as_bytes().into()).collect();
-    index.delete(keys).await?;
+    let keys = &call.request().keys;
+    on_index(context, &call, |index| async move {
+        Ok(index.delete(keys.iter().map(|key| key.as_bytes().into()).collect()).await?)
+    })
+    .await?;
     Ok(Reply::empty(204))
 }
 
@@ -134,18 +149,19 @@ pub(crate) async fn query(
     context: &Context,
     call: Authorized<QueryVectors>,
 ) -> Result<Reply, Refusal> {
-    let index = resolve(context, &call).await?;
     let request = call.request();
-    request.check(&shape(&index)?)?;
-    let hits = index
-        .query(Query {
+    let hits = on_index(context, &call, |index| async move {
+        request.check(&shape(&index)?)?;
+        let query = Query {
             field: 0,
             vector: request.vector.clone(),
             top_k: request.top_k,
             filter: convert::filter(request.filter.clone()),
             with_metadata: request.return_metadata,
-        })
-        .await?;
+        };
+        Ok(index.query(query).await?)
+    })
+    .await?;
     Ok(encode_hits(context, hits, request.return_distance).await)
 }
 
@@ -155,6 +171,38 @@ async fn resolve<Op: NamesIndex>(
 ) -> Result<IndexHandle, Refusal> {
     let name = call.request().index().as_bytes();
     Ok(context.engine.resolve(&call.bucket_id(), name).await?)
+}
+
+/// Runs a call on the index that the request names.
+///
+/// The name is looked up in a record that may be a little older than the request. When a call is
+/// refused, that may be because another node deleted the index since and created another of its
+/// name: then the call runs again on that one.
+async fn on_index<Op: NamesIndex, T, F: Future<Output = Result<T, Refusal>>>(
+    context: &Context,
+    call: &Authorized<Op>,
+    run: impl Fn(IndexHandle) -> F,
+) -> Result<T, Refusal> {
+    let index = resolve(context, call).await?;
+    match run(index.clone()).await {
+        Err(refusal) if refusal.error.status() < 429 => {
+            match successor(context, call, &index).await? {
+                Some(index) => run(index).await,
+                None => Err(refusal),
+            }
+        }
+        done => done,
+    }
+}
+
+/// The index that has the name now, if that is another than the one used.
+async fn successor<Op: NamesIndex>(
+    context: &Context,
+    call: &Authorized<Op>,
+    used: &IndexHandle,
+) -> Result<Option<IndexHandle>, Refusal> {
+    let now = context.engine.index(&call.bucket_id(), call.request().index().as_bytes()).await?;
+    if now.id == used.id() { Ok(None) } else { resolve(context, call).await.map(Some) }
 }
 
 fn shape(index: &IndexHandle) -> Result<IndexShape<'_>, Error> {

@@ -4,6 +4,8 @@
 //! broken heads, slow bodies, pipelining. [`Call`] builds and signs well-formed requests.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod cluster;
+
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -305,7 +307,10 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.expect("the server listens");
+        Self::over(TcpStream::connect(addr).await.expect("the server listens"))
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         Self { stream, unread: Vec::new() }
     }
 

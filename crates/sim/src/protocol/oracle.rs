@@ -25,6 +25,8 @@ pub(super) struct Oracle {
     past: u64,
     /// Batches that were acknowledged in the present life.
     acked: u64,
+    /// Batches that a strong read has shown in the present life.
+    shown: u64,
     /// Batches reported as certainly not written.
     failed: u64,
     /// Author and stamp of every manifest that was the newest once.
@@ -32,8 +34,9 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn acknowledged(&self) -> u64 {
-        self.acked
+    /// What a strong read that begins now must show.
+    pub(super) fn owed(&self) -> u64 {
+        self.acked | self.shown
     }
 
     /// Reads the log off the objects and compares it with what it was before.
@@ -78,7 +81,7 @@ impl Oracle {
         self.past |= bits(&self.history);
         self.before += self.history.len();
         self.history.clear();
-        self.acked = 0;
+        (self.acked, self.shown) = (0, 0);
         self.incarnation = newest.incarnation;
         Ok(())
     }
@@ -151,9 +154,14 @@ impl Oracle {
         }
     }
 
-    /// A strong read saw `content`; `acked` was acknowledged before it began.
-    pub(super) fn read(&self, content: &[u8], acked: u64) -> Result<(), Violation> {
-        match acked & !bits(content) {
+    /// A strong read shows `content`; it owed to show at least `owed`.
+    pub(super) fn read(&mut self, content: &[u8], owed: u64) -> Result<(), Violation> {
+        if !self.history.starts_with(content) && self.before == 0 {
+            return violation(format!("a strong read shows {content:?} of {:?}", self.history));
+        }
+        // Of the present life only: its batches are in no other.
+        self.shown |= bits(content) & bits(&self.history);
+        match owed & !bits(content) {
             0 => Ok(()),
             missed => violation(format!("a strong read of {content:?} misses {missed:#b}")),
         }

@@ -13,26 +13,30 @@
 use vb_commit::machine::Request;
 use vb_commit::rules::Rules;
 
+use super::actor::{Asked, Place};
 use super::scenario::Scenario;
 use super::world::World;
 
 impl World {
-    /// A process whose outstanding request is settled.
-    pub(super) fn settled(&self, scenario: &Scenario) -> Option<usize> {
-        if scenario.rules != Rules::SOUND || !scenario.reduced {
+    /// An outstanding request that is settled, and whose.
+    pub(super) fn settled(&self, scenario: &Scenario) -> Option<(usize, Place)> {
+        let sound = Rules { guess_slots: scenario.rules.guess_slots, ..Rules::SOUND };
+        if scenario.rules != sound || scenario.hasty_proofs || !scenario.reduced {
             return None;
         }
         let last_manifest = !self.manifests_may_come();
-        let settled = |request: &Request, read: usize| match request {
+        let settled = |asked: &Asked| match &asked.request {
             // Only the highest number is looked at, and that one stays.
             Request::ListManifests(_) => last_manifest,
             Request::GetManifest(number) => self.manifest_stays(*number, last_manifest),
-            Request::GetSlots(from, _) => self.slot_stays(from + read as u64, last_manifest),
+            Request::GetSlots(..) => self.slot_stays(asked.next_slot(), last_manifest),
             _ => false,
         };
-        self.actors.iter().position(|actor| {
-            actor.request().is_some_and(|request| settled(request, actor.slots_read()))
-        })
+        let of = |(index, actor): (usize, &super::shared::Shared<super::actor::Actor>)| {
+            let (place, _) = actor.outstanding().find(|(_, asked)| settled(asked))?;
+            Some((index, place))
+        };
+        self.actors.iter().enumerate().find_map(of)
     }
 
     fn manifest_stays(&self, number: u64, last_manifest: bool) -> bool {

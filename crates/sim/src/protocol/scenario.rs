@@ -21,6 +21,14 @@ pub struct Scenario {
     pub any_order: bool,
     /// How many strong reads may begin, in any process.
     pub reads: u8,
+    /// How many strong reads by proof, beside whatever the process does.
+    pub proofs: u8,
+    /// How many times a process may open the log anew, as after a restart.
+    pub opens: u8,
+    /// A process may create a slot while the one before it is checked.
+    pub pipelined: bool,
+    /// Known bad: a proof does not wait for the process's own slots that are on their way.
+    pub hasty_proofs: bool,
     /// How many requests may be lost, answered wrongly or executed late.
     pub faults: u8,
     /// How many processes may close the log, one after the other or at once.
@@ -42,6 +50,10 @@ impl Scenario {
         collections: 0,
         any_order: false,
         reads: 0,
+        proofs: 0,
+        opens: 0,
+        pipelined: false,
+        hasty_proofs: false,
         faults: 0,
         closes: 0,
         lives: 0,
@@ -49,17 +61,36 @@ impl Scenario {
     };
 }
 
-/// Worlds that are explored whole in well under a minute.
+/// Worlds that are explored whole in well under a minute each.
 pub fn quick() -> Vec<Scenario> {
     let quiet = Scenario::QUIET;
     let pair = || Scenario { batches: vec![1, 1], ..Scenario::QUIET };
+    let in_a_row = || Scenario { pipelined: true, flushes: 1, collections: 1, ..Scenario::QUIET };
+    let guess = |guess_slots| Rules { guess_slots, ..Rules::SOUND };
     vec![
         Scenario {
-            name: "2 writers x 3 batches, 2 folds, 1 collection, any stall",
-            batches: vec![3, 3],
+            name: "2 writers x 2 batches, 2 folds, collection, any stall",
+            batches: vec![2, 2],
             flushes: 2,
             collections: 1,
             ..quiet.clone()
+        },
+        Scenario {
+            name: "2 writers x 2 batches in a row, fold, collection, any stall",
+            batches: vec![2, 2],
+            ..in_a_row()
+        },
+        Scenario {
+            name: "2 in a row and 1 batch, fold, collection, 1 fault",
+            batches: vec![2, 1],
+            faults: 1,
+            ..in_a_row()
+        },
+        Scenario {
+            name: "2 in a row and 1 batch of one process, fold, collection",
+            batches: vec![2, 1],
+            one_identity: true,
+            ..in_a_row()
         },
         Scenario {
             name: "1 batch each, fold, collection, strong read, 1 fault",
@@ -94,7 +125,31 @@ pub fn quick() -> Vec<Scenario> {
             ..quiet.clone()
         },
         Scenario {
-            name: "2 batches each, fold, collection, closed and created again",
+            name: "3 batches in a row, a reader, fold, collection, strong read and proof",
+            batches: vec![3, 0],
+            reads: 1,
+            proofs: 1,
+            ..in_a_row()
+        },
+        Scenario {
+            name: "2 and 1 batches, 2 folds, collection, opened anew, read slot by slot",
+            rules: guess(1),
+            batches: vec![2, 1],
+            flushes: 2,
+            collections: 1,
+            opens: 1,
+            ..quiet.clone()
+        },
+        Scenario {
+            name: "1 batch each, fold, collection, opened anew, 1 fault",
+            flushes: 1,
+            collections: 1,
+            opens: 1,
+            faults: 1,
+            ..pair()
+        },
+        Scenario {
+            name: "2 and 1 batches, fold, collection, closed and created again",
             batches: vec![2, 1],
             flushes: 1,
             collections: 1,
@@ -123,20 +178,62 @@ pub fn full() -> Vec<Scenario> {
         ..Scenario::QUIET
     };
     vec![
+        world(3, "2 writers x 3 batches, 2 folds, collection, any stall"),
         Scenario {
             faults: 1,
-            ..world(3, "2 writers x 3 batches, 2 folds, 1 collection, any stall, 1 fault")
+            ..world(2, "2 writers x 2 batches, 2 folds, collection, any stall, 1 fault")
         },
         Scenario {
+            pipelined: true,
+            ..world(2, "2 writers x 2 batches in a row, 2 folds, collection, any stall")
+        },
+        Scenario {
+            pipelined: true,
+            batches: vec![3, 1],
+            ..world(0, "3 batches in a row and 1, 2 folds, collection, any stall")
+        },
+        Scenario {
+            pipelined: true,
+            flushes: 1,
+            faults: 1,
+            ..world(2, "2 writers x 2 batches in a row, fold, collection, 1 fault")
+        },
+        Scenario {
+            pipelined: true,
+            batches: vec![2, 1],
+            flushes: 1,
+            faults: 2,
+            ..world(0, "2 in a row and 1 batch, fold, collection, 2 faults")
+        },
+        Scenario {
+            pipelined: true,
+            batches: vec![2, 1],
+            proofs: 1,
             reads: 1,
-            ..world(3, "2 writers x 3 batches, 2 folds, 1 collection, interrupted strong read")
+            faults: 1,
+            flushes: 1,
+            ..world(0, "2 in a row and 1 batch, fold, collection, read and proof, 1 fault")
+        },
+        Scenario {
+            opens: 2,
+            faults: 1,
+            batches: vec![2, 1],
+            ..world(0, "2 and 1 batches, 2 folds, collection, opened anew twice, 1 fault")
         },
         Scenario {
             faults: 1,
             reads: 1,
-            ..world(2, "2 x 2 batches, 2 folds, 1 collection, interrupted strong read, 1 fault")
+            batches: vec![2, 1],
+            ..world(0, "2 and 1 batches, 2 folds, collection, interrupted strong read, 1 fault")
         },
-        Scenario { faults: 2, ..world(2, "2 x 2 batches, 2 folds, 1 collection, 2 faults") },
+        Scenario {
+            pipelined: true,
+            batches: vec![2, 1],
+            flushes: 1,
+            closes: 1,
+            lives: 1,
+            ..world(0, "2 in a row and 1 batch, fold, collection, closed and created again")
+        },
     ]
 }
 
@@ -189,6 +286,30 @@ pub fn known_bad() -> Vec<Scenario> {
             rules: Rules { check_floor: false, ..sound },
             batches: vec![1, 1],
             flushes: 2,
+            collections: 0,
+            ..world.clone()
+        },
+        Scenario {
+            name: "an opened log taken for current unchecked",
+            rules: Rules { check_opened: false, ..sound },
+            batches: vec![1, 1],
+            faults: 1,
+            opens: 1,
+            ..world.clone()
+        },
+        Scenario {
+            name: "a check that covers a slot created after it was sent",
+            rules: Rules { check_behind_create: false, ..sound },
+            batches: vec![2, 2],
+            pipelined: true,
+            ..world.clone()
+        },
+        Scenario {
+            name: "a proof that passes over the process's own slots",
+            hasty_proofs: true,
+            batches: vec![1, 0],
+            reads: 1,
+            flushes: 0,
             collections: 0,
             ..world
         },

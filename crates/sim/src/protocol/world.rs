@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use vb_commit::machine::{Reply, Request};
+use vb_commit::machine::{ListedSlot, Reply, Request};
 use vb_commit::{Manifest, Slot};
 
-use super::actor::{Actor, Wish};
+use super::actor::{Actor, Place, Wish};
 use super::collector::Collection;
 use super::fingerprint::fingerprint;
 use super::oracle::Oracle;
@@ -51,14 +51,15 @@ impl Objects {
     pub(super) fn read(&self, request: &Request) -> Reply {
         match request {
             Request::ListManifests(from) => {
-                Reply::Numbers(self.manifests.range(from..).map(|(number, _)| *number).collect())
+                Reply::Manifests(self.manifests.range(from..).map(|(number, _)| *number).collect())
             }
             Request::ListSlots(from) => {
-                Reply::Numbers(self.slots.range(from..).map(|(seq, _)| *seq).collect())
+                let listed = |(seq, _): (&u64, _)| ListedSlot { seq: *seq, bytes: 0 };
+                Reply::SlotList(self.slots.range(from..).map(listed).collect())
             }
             Request::ProbeManifests(number) => {
                 let there = |number: &u64| self.manifests.contains_key(number);
-                Reply::Numbers([*number, number + 1].into_iter().filter(there).collect())
+                Reply::Manifests([*number, number + 1].into_iter().filter(there).collect())
             }
             Request::GetManifest(number) => {
                 Reply::Manifest(self.manifests.get(number).map(|found| Manifest::clone(found)))
@@ -87,6 +88,8 @@ pub(super) struct Left {
     pub(super) flushes: u8,
     pub(super) collections: u8,
     pub(super) reads: u8,
+    pub(super) proofs: u8,
+    pub(super) opens: u8,
     pub(super) faults: u8,
     pub(super) closes: u8,
     pub(super) lives: u8,
@@ -103,6 +106,8 @@ pub(super) enum Fate {
     Lost,
     /// A create that is executed and answered as if the object had been there.
     Echoed,
+    /// A create that is answered as if the object were there, and stays afloat.
+    Denied,
 }
 
 /// One step of the world.
@@ -110,8 +115,10 @@ pub(super) enum Fate {
 pub(super) enum Action {
     /// An idle process begins something and its first request fares so.
     Begin(usize, Wish, Fate),
-    /// A process's outstanding request fares so.
-    Execute(usize, Fate),
+    /// One of a process's outstanding requests fares so.
+    Execute(usize, Place, Fate),
+    /// A reply arrives.
+    Deliver(usize, Place),
     /// A create that was given up by its sender is executed.
     Surface(usize),
     /// The collector's next request is executed, or its n-th delete.
@@ -127,8 +134,11 @@ impl fmt::Display for Action {
         match self {
             Self::Begin(actor, wish, Fate::Fine) => write!(f, "P{actor} begins {wish:?}"),
             Self::Begin(actor, wish, fate) => write!(f, "P{actor} begins {wish:?}: {fate:?}"),
-            Self::Execute(actor, Fate::Fine) => write!(f, "P{actor} goes on"),
-            Self::Execute(actor, fate) => write!(f, "P{actor} goes on: {fate:?}"),
+            Self::Execute(actor, place, Fate::Fine) => write!(f, "P{actor} goes on ({place:?})"),
+            Self::Execute(actor, place, fate) => {
+                write!(f, "P{actor} goes on ({place:?}): {fate:?}")
+            }
+            Self::Deliver(actor, place) => write!(f, "P{actor} is answered ({place:?})"),
             Self::Surface(index) => write!(f, "late create {index} is executed"),
             Self::Collect(index) => write!(f, "the collector goes on ({index})"),
         }
@@ -149,6 +159,8 @@ impl World {
                 flushes: scenario.flushes,
                 collections: scenario.collections,
                 reads: scenario.reads,
+                proofs: scenario.proofs,
+                opens: scenario.opens,
                 faults: scenario.faults,
                 closes: scenario.closes,
                 lives: scenario.lives,
@@ -161,10 +173,31 @@ impl World {
 
     fn set_up(&mut self) {
         for actor in 0..self.actors.len() {
+            // What this uses up is none of what may happen later.
             let wish = if actor == 0 { Wish::Create } else { Wish::Open };
+            self.left.lives += u8::from(wish == Wish::Create);
+            self.left.opens += u8::from(wish == Wish::Open);
             self.wish(actor, wish).expect("nothing can go wrong yet");
-            while self.actors[actor].is_busy() {
-                self.execute(actor, Fate::Fine).expect("nothing can go wrong yet");
+            self.finish(actor).expect("nothing can go wrong yet");
+            if wish == Wish::Open {
+                // Checked from the start; unchecked logs are those of worlds with opens.
+                self.left.reads += 1;
+                self.wish(actor, Wish::Read).expect("nothing can go wrong yet");
+                self.finish(actor).expect("nothing can go wrong yet");
+            }
+        }
+    }
+
+    /// Executes all that a process asks, one request after the other.
+    fn finish(&mut self, actor: usize) -> Result<(), Violation> {
+        loop {
+            let first = self.actors[actor].outstanding().next().map(|(place, _)| place);
+            let answered = self.actors[actor].deliverable().next();
+            let Self { actors, oracle, .. } = self;
+            match (first, answered) {
+                (_, Some(place)) => actors[actor].change(|actor| actor.deliver(place, oracle))?,
+                (Some(place), None) => self.execute(actor, place, Fate::Fine)?,
+                (None, None) => return Ok(()),
             }
         }
     }
@@ -172,20 +205,20 @@ impl World {
     /// All steps that can be taken here.
     pub(super) fn actions(&self, scenario: &Scenario) -> Vec<Action> {
         let mut actions = Vec::new();
-        if let Some(settled) = self.settled(scenario) {
-            let request = self.actors[settled].request().expect("it is outstanding");
-            actions.extend(self.fates(request).map(|fate| Action::Execute(settled, fate)));
+        if let Some((actor, place)) = self.settled(scenario) {
+            let request = &self.actors[actor].asked(place).request;
+            actions.extend(self.fates(request).map(|fate| Action::Execute(actor, place, fate)));
             return actions;
         }
         let beginners = self.beginners(scenario);
         for (index, actor) in self.actors.iter().enumerate() {
-            match actor.request() {
-                Some(request) => {
-                    let fates = self.fates(request);
-                    actions.extend(fates.map(|fate| Action::Execute(index, fate)));
-                }
-                None if index < beginners => self.beginnings(index, &mut actions),
-                None => {}
+            for (place, asked) in actor.outstanding() {
+                let fates = self.fates(&asked.request);
+                actions.extend(fates.map(|fate| Action::Execute(index, place, fate)));
+            }
+            actions.extend(actor.deliverable().map(|place| Action::Deliver(index, place)));
+            if index < beginners {
+                self.beginnings(index, &mut actions);
             }
         }
         actions.extend((0..self.afloat.len()).map(Action::Surface));
@@ -194,7 +227,7 @@ impl World {
         actions
     }
 
-    /// What an idle process may begin. A first request may fail too, so it has all its fates.
+    /// What a process may begin. A first request may fail too, so it has all its fates.
     fn beginnings(&self, index: usize, actions: &mut Vec<Action>) {
         for wish in self.actors[index].wishes(&self.left) {
             let mut begun = self.clone();
@@ -202,14 +235,26 @@ impl World {
                 actions.push(Action::Begin(index, wish, Fate::Fine));
                 continue;
             }
-            match begun.actors[index].request() {
-                Some(request) => {
-                    let fates = begun.fates(request);
+            match begun.first_of(index, wish) {
+                Some(place) => {
+                    let fates = begun.fates(&begun.actors[index].asked(place).request);
                     actions.extend(fates.map(|fate| Action::Begin(index, wish, fate)));
                 }
                 None => actions.push(Action::Begin(index, wish, Fate::Fine)),
             }
         }
+    }
+
+    /// The request that is executed together with the beginning of a task: what a process does
+    /// before touches nobody. Where several were sent, others may come between any two of them, so
+    /// none is.
+    fn first_of(&self, actor: usize, wish: Wish) -> Option<Place> {
+        let mut first = self.actors[actor].outstanding().filter(|(place, _)| match wish {
+            Wish::Prove => *place == Place::Proof,
+            _ => matches!(place, Place::Task(_)),
+        });
+        let (place, _) = first.next()?;
+        first.next().is_none().then_some(place)
     }
 
     fn fates(&self, request: &Request) -> impl Iterator<Item = Fate> + use<> {
@@ -223,7 +268,8 @@ impl World {
         };
         let lost = faults.then_some(Fate::Lost);
         let echoed = (faults && free).then_some(Fate::Echoed);
-        [Some(Fate::Fine), lost, echoed].into_iter().flatten()
+        let denied = (faults && free).then_some(Fate::Denied);
+        [Some(Fate::Fine), lost, echoed, denied].into_iter().flatten()
     }
 
     /// Takes one step.
@@ -237,12 +283,16 @@ impl World {
         match action {
             Action::Begin(actor, wish, fate) => {
                 self.wish(actor, wish)?;
-                match self.actors[actor].is_busy() {
-                    true => self.execute(actor, fate),
-                    false => Ok(()),
+                match self.first_of(actor, wish) {
+                    Some(place) => self.execute(actor, place, fate),
+                    None => Ok(()),
                 }
             }
-            Action::Execute(actor, fate) => self.execute(actor, fate),
+            Action::Execute(actor, place, fate) => self.execute(actor, place, fate),
+            Action::Deliver(actor, place) => {
+                let Self { actors, oracle, .. } = self;
+                actors[actor].change(|actor| actor.deliver(place, oracle))
+            }
             Action::Surface(index) => {
                 let request = self.afloat.remove(index);
                 self.create(&request);
@@ -253,19 +303,19 @@ impl World {
     }
 
     fn wish(&mut self, actor: usize, wish: Wish) -> Result<(), Violation> {
-        let acked = self.oracle.acknowledged();
+        let owed = self.oracle.owed();
         let Self { actors, left, oracle, .. } = self;
-        actors[actor].change(|actor| actor.begin(wish, left, acked, oracle))
+        actors[actor].change(|actor| actor.begin(wish, left, owed, oracle))
     }
 
-    fn execute(&mut self, actor: usize, fate: Fate) -> Result<(), Violation> {
+    fn execute(&mut self, actor: usize, place: Place, fate: Fate) -> Result<(), Violation> {
         if fate != Fate::Fine {
             self.left.faults -= 1;
         }
-        let request = self.actors[actor].request().expect("the process waits").clone();
+        let request = self.actors[actor].asked(place).request.clone();
         let reply = match (&request, fate) {
             (Request::GetSlots(..), Fate::Fine) => {
-                match self.actors[actor].change(|actor| actor.read_on(&self.objects)) {
+                match self.actors[actor].change(|actor| actor.read_on(place, &self.objects)) {
                     Some(slots) => Reply::Slots(slots),
                     None => return Ok(()),
                 }
@@ -273,6 +323,10 @@ impl World {
             (Request::CreateSlot(_) | Request::CreateManifest(_), Fate::Lost) => {
                 self.float(request);
                 Reply::Unanswered
+            }
+            (Request::CreateSlot(_) | Request::CreateManifest(_), Fate::Denied) => {
+                self.float(request);
+                Reply::Exists
             }
             (_, Fate::Lost) => Reply::Unanswered,
             (Request::CreateSlot(_) | Request::CreateManifest(_), _) => {
@@ -286,7 +340,7 @@ impl World {
             (_, _) => self.objects.read(&request),
         };
         let Self { actors, oracle, .. } = self;
-        actors[actor].change(|actor| actor.reply(reply, oracle))
+        actors[actor].change(|actor| actor.reply(place, reply, oracle))
     }
 
     fn create(&mut self, request: &Request) -> bool {
@@ -308,28 +362,33 @@ impl World {
         self.observe()
     }
 
-    /// Every idle process reads strongly, without being interrupted; the world stays as it is. (Reads
-    /// that are interrupted are part of the worlds that have a budget for reads.)
+    /// Every process reads strongly, without being interrupted; the world stays as it is: through
+    /// its log if it is idle, by proof if its log is checked. (Reads that are interrupted are part
+    /// of the worlds that have a budget for them.)
     pub(super) fn probe(&self) -> Result<(), Violation> {
-        (0..self.actors.len()).filter(|index| self.actors[*index].may_read()).try_for_each(
-            |index| {
+        for (index, actor) in self.actors.iter().enumerate() {
+            if actor.may_read() {
                 let mut world = self.clone();
                 world.left.reads = 1;
                 world.wish(index, Wish::Read)?;
-                while world.actors[index].is_busy() {
-                    world.execute(index, Fate::Fine)?;
-                }
-                Ok(())
-            },
-        )
+                world.finish(index)?;
+            }
+            if actor.may_prove() {
+                let mut world = self.clone();
+                let owed = world.oracle.owed();
+                world.actors[index].change(|actor| actor.begin_proof(owed));
+                world.execute(index, Place::Proof, Fate::Fine)?;
+            }
+        }
+        Ok(())
     }
 
     /// For a trace: the request that `action` is about.
     pub(super) fn pending(&self, action: Action) -> String {
         let request = match action {
-            Action::Execute(actor, _) => self.actors[actor].request(),
+            Action::Execute(actor, place, _) => Some(&self.actors[actor].asked(place).request),
             Action::Surface(index) => self.afloat.get(index),
-            Action::Begin(..) | Action::Collect(_) => None,
+            Action::Begin(..) | Action::Deliver(..) | Action::Collect(_) => None,
         };
         match request {
             Some(Request::CreateSlot(slot)) => format!(": create slot {}", slot.seq),

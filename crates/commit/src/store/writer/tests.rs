@@ -64,6 +64,13 @@ fn files(dir: &FilePath) -> Vec<PathBuf> {
     found
 }
 
+/// Writers are kept in tasks that are spawned.
+#[test]
+fn a_writer_can_be_shared_between_threads() {
+    fn check<T: Send + Sync>(_: &T) {}
+    check(&Store::memory().writer("a"));
+}
+
 #[tokio::test]
 async fn an_unfinished_object_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,18 +4,19 @@ use super::postings;
 use super::term::{Term, build_dictionary};
 use crate::DocId;
 use crate::attributes::{Attributes, Scalar};
-use crate::segment::section::{SectionKind, position, start, write_pieces, write_u32s};
+use crate::segment::section::{SectionKind, position, start, write_u32s};
+use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap};
 
-/// Collects attributes in document order.
-#[derive(Default)]
-pub(crate) struct ColumnsBuilder {
+/// Collects attributes in document order: the ATTRIBUTES section.
+#[derive(Debug, Default)]
+pub struct AttributesBuilder {
     docs: u32,
     columns: BTreeMap<Box<str>, ColumnBuilder>,
 }
 
 /// The values of one key, numbered in order of appearance.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct ColumnBuilder {
     presence: Vec<DocId>,
     terms: Vec<Scalar>,
@@ -26,9 +27,9 @@ struct ColumnBuilder {
     entries: Vec<(u32, DocId)>,
 }
 
-impl ColumnsBuilder {
+impl AttributesBuilder {
     /// Adds the next document.
-    pub(crate) fn push(&mut self, attributes: &Attributes) {
+    pub fn push(&mut self, attributes: &Attributes) {
         for (key, value) in attributes.iter() {
             if !self.columns.contains_key(key) {
                 self.columns.insert(key.into(), ColumnBuilder::default());
@@ -39,13 +40,71 @@ impl ColumnsBuilder {
         self.docs += 1;
     }
 
-    /// The attributes section.
-    pub(crate) fn finish(self) -> Vec<u8> {
-        let mut out = start(SectionKind::ATTRIBUTES, self.docs, [position(self.columns.len()), 0]);
-        let columns: Vec<Vec<u8>> =
-            self.columns.into_iter().map(|(key, column)| column.finish(&key)).collect();
-        write_pieces(columns.iter().map(Vec::as_slice), &mut out);
+    /// The section, for a segment of as many documents as were added.
+    pub fn finish(self) -> Vec<u8> {
+        let mut section = SectionWriter::default();
+        for (key, mut column) in self.columns {
+            column.sort();
+            section.push(&key, &column.parts());
+        }
+        section.finish(self.docs)
+    }
+}
+
+/// Writes columns one after another, which come ascending by key.
+#[derive(Default)]
+pub(super) struct SectionWriter {
+    ends: Vec<u32>,
+    columns: Vec<u8>,
+}
+
+impl SectionWriter {
+    pub(super) fn push(&mut self, key: &str, column: &ColumnParts<'_>) {
+        column.write(key, &mut self.columns);
+        self.ends.push(position(self.columns.len()));
+    }
+
+    /// The section, for a segment of `docs` documents.
+    pub(super) fn finish(self, docs: u32) -> Vec<u8> {
+        let mut out = start(SectionKind::ATTRIBUTES, docs, [position(self.ends.len()), 0]);
+        out.reserve_exact(4 * self.ends.len() + self.columns.len());
+        write_u32s(self.ends, &mut out);
+        out.extend_from_slice(&self.columns);
         out
+    }
+}
+
+/// One column, ready to be written.
+pub(super) struct ColumnParts<'a> {
+    /// Ascending.
+    pub(super) presence: RoaringBitmap,
+    /// In dictionary order.
+    pub(super) terms: Vec<Term<'a>>,
+    /// (term, document), ascending; each term has one at least.
+    pub(super) entries: &'a [(u32, DocId)],
+}
+
+impl ColumnParts<'_> {
+    fn write(&self, key: &str, out: &mut Vec<u8>) {
+        let presence = postings::bitmap_bytes(&self.presence);
+        let lengths = [key.len(), presence.len(), self.terms.len()].map(position);
+        write_u32s(lengths, out);
+        write_u32s([postings::kind_for(self.terms.len())], out);
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(&presence);
+        build_dictionary(&self.terms, out);
+        postings::build(self.terms.len(), self.entries, out);
+        self.write_numbers(out);
+    }
+
+    fn write_numbers(&self, out: &mut Vec<u8>) {
+        let is_number = |term: u32| matches!(self.terms[term as usize], Term::Number(_));
+        let entries = self.entries.iter().filter(|(term, _)| is_number(*term));
+        let mut numbers: Vec<(DocId, u32)> = entries.map(|&(term, doc)| (doc, term)).collect();
+        numbers.sort_unstable();
+        write_u32s([position(numbers.len())], out);
+        write_u32s(numbers.iter().map(|&(doc, _)| doc), out);
+        write_u32s(numbers.iter().map(|&(_, term)| term), out);
     }
 }
 
@@ -76,19 +135,14 @@ impl ColumnBuilder {
         term
     }
 
-    fn finish(mut self, key: &str) -> Vec<u8> {
-        self.sort();
-        let presence = postings::write_bitmap(self.presence.iter().copied());
-        let lengths = [key.len(), presence.len(), self.terms.len()].map(position);
-        let mut out = Vec::new();
-        write_u32s(lengths, &mut out);
-        write_u32s([postings::kind_for(self.terms.len())], &mut out);
-        out.extend_from_slice(key.as_bytes());
-        out.extend_from_slice(&presence);
-        build_dictionary(&self.terms, &mut out);
-        postings::build(self.terms.len(), &self.entries, &mut out);
-        self.write_numbers(&mut out);
-        out
+    /// What is to be written, once sorted.
+    fn parts(&self) -> ColumnParts<'_> {
+        let presence = RoaringBitmap::from_sorted_iter(self.presence.iter().copied());
+        ColumnParts {
+            presence: presence.expect("documents ascend"),
+            terms: self.terms.iter().map(Term::from).collect(),
+            entries: &self.entries,
+        }
     }
 
     /// Renumbers the terms in dictionary order, and sorts the entries.
@@ -104,15 +158,5 @@ impl ColumnBuilder {
         self.entries.iter_mut().for_each(|(term, _)| *term = places[*term as usize]);
         self.entries.sort_unstable();
         self.entries.dedup();
-    }
-
-    fn write_numbers(&self, out: &mut Vec<u8>) {
-        let is_number = |term: u32| self.terms[term as usize].number().is_some();
-        let entries = self.entries.iter().filter(|(term, _)| is_number(*term));
-        let mut numbers: Vec<(DocId, u32)> = entries.map(|&(term, doc)| (doc, term)).collect();
-        numbers.sort_unstable();
-        write_u32s([position(numbers.len())], out);
-        write_u32s(numbers.iter().map(|&(doc, _)| doc), out);
-        write_u32s(numbers.iter().map(|&(_, term)| term), out);
     }
 }

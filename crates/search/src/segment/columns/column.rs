@@ -1,7 +1,7 @@
 //! One opened column.
 
 use super::NumberRange;
-use super::postings::{DocBits, Postings, read_bitmap};
+use super::postings::{DocBits, Postings, bitmap_weight, read_bitmap};
 use super::term::{Dictionary, Term};
 use crate::DocId;
 use crate::attributes::{Number, Scalar};
@@ -56,9 +56,25 @@ impl Column {
         &self.presence
     }
 
-    #[cfg(test)]
+    /// How many distinct values there are.
     pub(super) fn distinct_values(&self) -> u32 {
         self.dictionary.len()
+    }
+
+    /// A distinct value, in dictionary order.
+    pub(super) fn term(&self, term: u32) -> Term<'_> {
+        self.dictionary.at(term)
+    }
+
+    /// Visits the documents that have a value, ascending.
+    pub(super) fn for_each_doc(&self, term: u32, visit: impl FnMut(DocId)) {
+        self.postings.for_each_doc(term, visit);
+    }
+
+    /// Bytes of memory beside the section's own.
+    pub(super) fn extra_weight(&self) -> usize {
+        let decoded = bitmap_weight(&self.presence) + self.postings.extra_weight();
+        size_of::<Self>() + self.key.len() + decoded
     }
 
     /// The documents with a value equal to one of `values`.
@@ -86,9 +102,10 @@ impl Column {
         let mut values: BTreeMap<DocId, Vec<Scalar>> =
             self.presence.iter().map(|doc| (doc, Vec::new())).collect();
         for term in 0..self.dictionary.len() {
-            for doc in self.postings.docs_of(term) {
-                values.entry(doc).or_default().push(self.dictionary.at(term).into());
-            }
+            let scalar = Scalar::from(self.dictionary.at(term));
+            self.postings.for_each_doc(term, |doc| {
+                values.entry(doc).or_default().push(scalar.clone());
+            });
         }
         values
     }

@@ -44,7 +44,12 @@ fn add(end: &mut u32, length: usize) -> Option<u32> {
 
 /// The portable bytes of ascending documents.
 pub(super) fn write_bitmap(docs: impl Iterator<Item = DocId>) -> Vec<u8> {
-    let mut bitmap = RoaringBitmap::from_sorted_iter(docs).expect("documents ascend");
+    bitmap_bytes(&RoaringBitmap::from_sorted_iter(docs).expect("documents ascend"))
+}
+
+/// The portable bytes of a bitmap, in the smallest form.
+pub(super) fn bitmap_bytes(bitmap: &RoaringBitmap) -> Vec<u8> {
+    let mut bitmap = bitmap.clone();
     bitmap.optimize();
     let mut out = Vec::with_capacity(bitmap.serialized_size());
     bitmap.serialize_into(&mut out).expect("a vector takes every byte");
@@ -57,6 +62,13 @@ pub(super) fn read_bitmap(bytes: &Bytes, docs: u32) -> Option<RoaringBitmap> {
     let bitmap = RoaringBitmap::deserialize_from(&mut rest).ok()?;
     let inside = bitmap.max().is_none_or(|last| last < docs);
     (rest.is_empty() && inside).then_some(bitmap)
+}
+
+/// Bytes of memory that a bitmap takes, about.
+pub(super) fn bitmap_weight(bitmap: &RoaringBitmap) -> usize {
+    const CONTAINER: usize = 48;
+    let containers = bitmap.statistics().n_containers as usize;
+    size_of::<RoaringBitmap>() + containers * CONTAINER + bitmap.serialized_size()
 }
 
 /// Reader of postings.
@@ -124,13 +136,21 @@ impl Postings {
         }
     }
 
-    /// The documents of one term.
-    pub(super) fn docs_of(&self, term: u32) -> Vec<DocId> {
+    /// Visits the documents of one term, ascending.
+    pub(super) fn for_each_doc(&self, term: u32, visit: impl FnMut(DocId)) {
         match self {
-            Postings::Bitmaps(bitmaps) => bitmaps[term as usize].iter().collect(),
+            Postings::Bitmaps(bitmaps) => bitmaps[term as usize].iter().for_each(visit),
             Postings::Runs { ends, entries, .. } => {
-                entries.range(run_of(ends, &(term..term + 1))).collect()
+                entries.range(run_of(ends, &(term..term + 1))).for_each(visit);
             }
+        }
+    }
+
+    /// Bytes of memory beside the section's own.
+    pub(super) fn extra_weight(&self) -> usize {
+        match self {
+            Postings::Bitmaps(bitmaps) => bitmaps.iter().map(bitmap_weight).sum(),
+            Postings::Runs { .. } => 0,
         }
     }
 }

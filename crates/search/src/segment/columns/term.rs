@@ -74,6 +74,14 @@ impl Term<'_> {
         }
     }
 
+    fn number_bytes(self) -> [u8; 8] {
+        match self {
+            Term::Number(Number::Integer(value)) => value.to_le_bytes(),
+            Term::Number(Number::Float(value)) => value.to_le_bytes(),
+            Term::Bool(_) | Term::String(_) => [0; 8],
+        }
+    }
+
     fn tag(self) -> u8 {
         match self {
             Term::Bool(false) => FALSE,
@@ -86,23 +94,15 @@ impl Term<'_> {
 }
 
 /// Writes the dictionary of ascending `terms`.
-pub(super) fn build_dictionary(terms: &[Scalar], out: &mut Vec<u8>) {
-    out.extend(terms.iter().map(|scalar| Term::from(scalar).tag()));
-    let numbers: Vec<[u8; 8]> = terms.iter().map(number_bytes).collect();
-    let pieces = terms.iter().zip(&numbers).map(|(scalar, number)| match scalar {
-        Scalar::Bool(_) => &[][..],
-        Scalar::Integer(_) | Scalar::Float(_) => &number[..],
-        Scalar::String(text) => text.as_bytes(),
+pub(super) fn build_dictionary(terms: &[Term<'_>], out: &mut Vec<u8>) {
+    out.extend(terms.iter().map(|term| term.tag()));
+    let numbers: Vec<[u8; 8]> = terms.iter().map(|term| term.number_bytes()).collect();
+    let pieces = terms.iter().zip(&numbers).map(|(term, number)| match term {
+        Term::Bool(_) => &[][..],
+        Term::Number(_) => &number[..],
+        Term::String(text) => text.as_bytes(),
     });
     write_pieces(pieces, out);
-}
-
-fn number_bytes(scalar: &Scalar) -> [u8; 8] {
-    match scalar {
-        Scalar::Integer(value) => value.to_le_bytes(),
-        Scalar::Float(value) => value.to_le_bytes(),
-        Scalar::Bool(_) | Scalar::String(_) => [0; 8],
-    }
 }
 
 /// Reader of a dictionary.

@@ -1,13 +1,13 @@
 //! Columns answer filters exactly as rows do.
 
-use super::{Columns, ColumnsBuilder};
+use super::{AttributesBuilder, Columns};
 use crate::testing::{attributes, filter, test};
 use crate::{Attributes, Filter, Number, Scalar, Test, Value};
 use bytes::Bytes;
 use proptest::prelude::*;
 
 fn columns(rows: &[Attributes]) -> Columns {
-    let mut builder = ColumnsBuilder::default();
+    let mut builder = AttributesBuilder::default();
     rows.iter().for_each(|row| builder.push(row));
     Columns::open(rows.len() as u32, &Bytes::from(builder.finish())).expect("valid")
 }

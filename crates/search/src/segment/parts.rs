@@ -1,0 +1,271 @@
+//! What a segment holds of its parts, and how they are checked against each other.
+
+use super::columns::Columns;
+use super::corrupt;
+use super::key_filter::KeyFilter;
+use super::key_index::KeyIndex;
+use super::keys::Keys;
+use super::lists::Lists;
+use super::metadata::{Metadata, MetadataBlock, MetadataIndex};
+use super::part::{Content, Part, PartId, SectionPlace};
+use super::section::{Floats, SectionKind};
+use super::vectors::Extents;
+use crate::DocId;
+use crate::decode::Corrupt;
+use crate::schema::{Metric, Schema, VectorField};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What was added so far.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub(super) docs: u32,
+    pub(super) table: Arc<[SectionPlace]>,
+    pub(super) keys: Option<Arc<Keys>>,
+    pub(super) key_filter: Option<Arc<KeyFilter>>,
+    pub(super) key_index: Option<Arc<KeyIndex>>,
+    pub(super) columns: Option<Arc<Columns>>,
+    pub(super) metadata: Option<Arc<Metadata>>,
+    pub(super) metadata_index: Option<Arc<MetadataIndex>>,
+    pub(super) metadata_blocks: BTreeMap<u32, Arc<MetadataBlock>>,
+    pub(super) fields: Vec<Field>,
+}
+
+/// The rows of one vector field.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    pub(super) dimension: usize,
+    pub(super) lists: Option<Arc<Lists>>,
+    pub(super) directory: Option<Arc<Extents>>,
+    pub(super) extents: BTreeMap<u32, Floats>,
+    /// The values of all rows.
+    pub(super) whole: Option<Floats>,
+    pub(super) norms: Option<Floats>,
+}
+
+impl Field {
+    pub(super) fn new(field: &VectorField) -> Self {
+        Self {
+            dimension: field.dimension as usize,
+            lists: None,
+            directory: None,
+            extents: BTreeMap::new(),
+            whole: None,
+            norms: None,
+        }
+    }
+
+    pub(super) fn lists(&self) -> &Lists {
+        self.lists.as_deref().expect("the lists were added")
+    }
+
+    pub(super) fn directory(&self) -> &Extents {
+        self.directory.as_deref().expect("the vector directory was added")
+    }
+
+    /// The values of rows in one extent.
+    pub(super) fn values(&self, rows: Range<usize>) -> &[f32] {
+        let (values, first) = match &self.whole {
+            Some(whole) => (whole, 0),
+            None if rows.is_empty() => return &[],
+            None => {
+                let extent = self.directory().of_row(rows.start);
+                let values = self.extents.get(&extent).expect("the extent was added");
+                (values, self.directory().rows_of(extent).start)
+            }
+        };
+        let range = (rows.start - first) * self.dimension..(rows.end - first) * self.dimension;
+        &values.as_slice()[range]
+    }
+
+    /// Whether the parts that are there are of the same rows.
+    pub(super) fn agrees(&self) -> bool {
+        let rows = [
+            self.lists.as_ref().map(|lists| lists.rows()),
+            self.directory.as_ref().map(|directory| directory.rows()),
+            self.whole.as_ref().map(|values| values.as_slice().len() / self.dimension),
+            self.norms.as_ref().map(|norms| norms.as_slice().len()),
+        ];
+        let mut rows = rows.into_iter().flatten();
+        let first = rows.next();
+        rows.all(|rows| Some(rows) == first)
+    }
+
+    pub(super) fn add_extent(&mut self, extent: u32, values: &Floats) -> bool {
+        let rows = self.directory().rows_of(extent).len();
+        let whole = rows > 0 && values.as_slice().len() == rows * self.dimension;
+        if whole {
+            self.extents.insert(extent, values.clone());
+        }
+        whole
+    }
+}
+
+impl Parts {
+    pub(super) fn new(schema: &Schema, docs: u32, table: Vec<SectionPlace>) -> Self {
+        Self {
+            docs,
+            table: table.into(),
+            keys: None,
+            key_filter: None,
+            key_index: None,
+            columns: None,
+            metadata: None,
+            metadata_index: None,
+            metadata_blocks: BTreeMap::new(),
+            fields: schema.vector_fields.iter().map(Field::new).collect(),
+        }
+    }
+
+    pub(super) fn add(&mut self, part: &Part) -> Result<(), Corrupt> {
+        match (part.id(), &part.content) {
+            (PartId::VectorExtent(field, extent), Content::Vectors(values)) => {
+                let added = self.field_mut(field)?.add_extent(extent, values);
+                return if added { Ok(()) } else { Err(corrupt("rows of an extent")) };
+            }
+            (PartId::MetadataBlock(number), Content::MetadataBlock(block)) => {
+                if self.metadata_index().docs_of(number).len() != block.docs() {
+                    return Err(corrupt("documents of a metadata block"));
+                }
+                self.metadata_blocks.insert(number, Arc::clone(block));
+            }
+            (PartId::Section(_, field), content) => self.add_section(field, content)?,
+            _ => unreachable!("a part holds what its name says"),
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_section(&mut self, field: u8, content: &Content) -> Result<(), Corrupt> {
+        match content {
+            Content::Keys(keys) => self.keys = Some(Arc::clone(keys)),
+            Content::KeyFilter(filter) => self.key_filter = Some(Arc::clone(filter)),
+            Content::KeyIndex(index) => self.key_index = Some(Arc::clone(index)),
+            Content::Columns(columns) => self.columns = Some(Arc::clone(columns)),
+            Content::Metadata(metadata) => self.metadata = Some(Arc::clone(metadata)),
+            Content::MetadataIndex(index) => self.metadata_index = Some(Arc::clone(index)),
+            Content::MetadataBlock(_) => unreachable!("a block is no section"),
+            Content::Lists(lists) => self.field_mut(field)?.lists = Some(Arc::clone(lists)),
+            Content::Extents(extents) => {
+                self.field_mut(field)?.directory = Some(Arc::clone(extents));
+            }
+            Content::Vectors(values) => self.field_mut(field)?.whole = Some(values.clone()),
+            Content::Norms(norms) => self.field_mut(field)?.norms = Some(norms.clone()),
+        }
+        self.check(field, content)
+    }
+
+    /// Checks a section that was just added against the others.
+    pub(super) fn check(&self, field: u8, content: &Content) -> Result<(), Corrupt> {
+        match content {
+            Content::Keys(_) | Content::KeyIndex(_) => match (&self.keys, &self.key_index) {
+                (Some(keys), Some(index)) if !index.is_in_key_order(keys) => {
+                    Err(corrupt("keys of one hash are not ascending"))
+                }
+                _ => Ok(()),
+            },
+            Content::Lists(_) | Content::Extents(_) | Content::Vectors(_) | Content::Norms(_) => {
+                let agrees = self.fields[field as usize].agrees();
+                if agrees { Ok(()) } else { Err(corrupt("number of rows")) }
+            }
+            Content::KeyFilter(_)
+            | Content::Columns(_)
+            | Content::Metadata(_)
+            | Content::MetadataIndex(_)
+            | Content::MetadataBlock(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn field_mut(&mut self, field: u8) -> Result<&mut Field, Corrupt> {
+        self.fields.get_mut(field as usize).ok_or(corrupt("a vector field not in the schema"))
+    }
+
+    pub(super) fn has(&self, id: PartId) -> bool {
+        let field = |number: u8| self.fields.get(number as usize);
+        match id {
+            PartId::VectorExtent(number, extent) => {
+                field(number).is_some_and(|field| field.extents.contains_key(&extent))
+            }
+            PartId::MetadataBlock(block) => self.metadata_blocks.contains_key(&block),
+            PartId::Section(kind, number) => match kind {
+                SectionKind::KEYS => self.keys.is_some(),
+                SectionKind::KEY_FILTER => self.key_filter.is_some(),
+                SectionKind::KEY_INDEX => self.key_index.is_some(),
+                SectionKind::METADATA => self.metadata.is_some(),
+                SectionKind::METADATA_INDEX => self.metadata_index.is_some(),
+                SectionKind::ATTRIBUTES => self.columns.is_some(),
+                SectionKind::LISTS => field(number).is_some_and(|field| field.lists.is_some()),
+                SectionKind::VECTORS => field(number).is_some_and(|field| field.whole.is_some()),
+                SectionKind::NORMS => field(number).is_some_and(|field| field.norms.is_some()),
+                SectionKind::VECTOR_EXTENTS => {
+                    field(number).is_some_and(|field| field.directory.is_some())
+                }
+                _ => false,
+            },
+        }
+    }
+
+    /// The kind of a section that a whole segment has and this one lacks.
+    pub(super) fn missing(&self, schema: &Schema) -> Option<SectionKind> {
+        let indexed = matches!(self.metadata.as_deref(), Some(Metadata::Indexed(_)));
+        let segment = [
+            (SectionKind::KEYS, true),
+            (SectionKind::KEY_INDEX, true),
+            (SectionKind::KEY_FILTER, self.filter().is_none()),
+            (SectionKind::METADATA, true),
+            (SectionKind::METADATA_INDEX, indexed),
+            (SectionKind::ATTRIBUTES, true),
+        ];
+        let segment = segment.into_iter().map(|(kind, needed)| (kind, 0, needed));
+        let fields = (0..).zip(&schema.vector_fields).flat_map(|(number, field)| {
+            [
+                (SectionKind::LISTS, number, true),
+                (SectionKind::VECTORS, number, true),
+                (SectionKind::NORMS, number, field.metric == Metric::Cosine),
+            ]
+        });
+        let mut missing = segment
+            .chain(fields)
+            .filter(|(kind, field, needed)| *needed && !self.has(PartId::Section(*kind, *field)));
+        missing.next().map(|(kind, ..)| kind)
+    }
+
+    pub(super) fn filter(&self) -> Option<&KeyFilter> {
+        let apart = self.key_filter.as_deref();
+        apart.or_else(|| self.key_index.as_ref().and_then(|index| index.filter()))
+    }
+
+    pub(super) fn metadata_index(&self) -> &MetadataIndex {
+        self.metadata_index.as_deref().expect("the metadata index was added")
+    }
+
+    /// The block with the metadata of a document, and the documents of it.
+    pub(super) fn metadata_block(
+        &self,
+        doc: DocId,
+    ) -> Result<(MetadataBlock, Range<DocId>), Corrupt> {
+        if let Some(metadata) = &self.metadata {
+            return metadata.block_with(doc, self.metadata_index.as_deref());
+        }
+        let number = self.metadata_index().block_of(doc);
+        let block = self.metadata_blocks.get(&number).expect("the metadata block was added");
+        Ok((MetadataBlock::clone(block), self.metadata_index().docs_of(number)))
+    }
+
+    pub(super) fn table_row(&self, kind: SectionKind, field: u8) -> Option<&SectionPlace> {
+        self.table.iter().find(|row| (row.kind, row.field) == (kind, field))
+    }
+
+    /// A place inside a section as one in the object.
+    pub(super) fn inside(
+        &self,
+        kind: SectionKind,
+        field: u8,
+        (range, crc): (Range<u64>, u32),
+    ) -> Option<(Range<u64>, u32)> {
+        let section = &self.table_row(kind, field)?.range;
+        let start = section.start.checked_add(range.start)?;
+        let end = section.start.checked_add(range.end)?;
+        (end <= section.end).then_some((start..end, crc))
+    }
+}
