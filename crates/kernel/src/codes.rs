@@ -13,31 +13,43 @@
 //!
 //! A query's *table* has one byte for each of the 16 values a group can have: 16 G bytes. The sum
 //! of a vector is the sum over its groups of the table's bytes, exact as a `u16`: the caller
-//! scales tables so that no sum exceeds 65,535. The lower bound of a vector's distance is then
+//! scales tables so that no sum exceeds 65,535. After the codes, a block holds a `u16` offset and
+//! slope per vector, and what they are worth:
 //!
 //! ```text
+//! block:   codes (16 G bytes) | u16 offset x 32 | u16 slope x 32 | f32 offset zero, offset unit, slope zero, slope unit
+//!
 //! s     = fma(sum, scale, bias)
-//! bound = fma(-fma(slope, slopes.1, slopes.0), s, fma(offset, offsets.1, offsets.0))
+//! bound = fma(-fma(slope, slope unit, slope zero), s, fma(offset, offset unit, offset zero + base))
 //! ```
 //!
-//! with one `u16` of each factor per vector. All of it is done per vector, so every level gives the same
-//! bits. This is the fast scan of product quantization (Andre et al., "Cache locality is not
-//! enough", VLDB 2015) over the codes of RaBitQ (Gao and Long, SIGMOD 2024).
+//! All of it is done per vector, so every level gives the same bits. This is the fast scan of product
+//! quantization (Andre et al., "Cache locality is not enough", VLDB 2015) over the codes of RaBitQ
+//! (Gao and Long, SIGMOD 2024).
+//!
+//! # 4-bit rows
+//!
+//! A row of `n` codes is cut into runs of 32 and one shorter run of an even length. A run of `m` codes
+//! takes `m / 2` bytes: byte `i` holds code `i` in its low half and code `i + m / 2` in its high half.
 
 /// Vectors of a block.
 pub const BLOCK: usize = 32;
 /// Bytes of one group of a block, and of a table's part for it.
 pub const GROUP_BYTES: usize = 16;
 
-/// The codes of some vectors in blocks of 32; see the module.
+/// Bytes of a block after its codes: offsets, slopes, and what they are worth.
+pub const FACTOR_BYTES: usize = 4 * BLOCK + 16;
+
+/// Bytes of a block of `groups` groups.
+pub const fn block_bytes(groups: usize) -> usize {
+    groups * GROUP_BYTES + FACTOR_BYTES
+}
+
+/// Some vectors in blocks of 32; see the module.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeBlocks<'a> {
-    /// `blocks x groups x 16` bytes.
-    pub codes: &'a [u8],
-    /// `blocks x 32`.
-    pub offsets: &'a [u16],
-    /// `blocks x 32`.
-    pub slopes: &'a [u16],
+    /// The blocks, one after another.
+    pub bytes: &'a [u8],
     /// How many vectors there are; the places of the last block beyond them are never reported.
     pub count: usize,
 }
@@ -51,10 +63,8 @@ pub struct CodeQuery<'a> {
     pub scale: f32,
     /// Added to it.
     pub bias: f32,
-    /// What an offset of 0 is worth, and what each further unit adds.
-    pub offsets: (f32, f32),
-    /// The same for slopes.
-    pub slopes: (f32, f32),
+    /// Added to every offset.
+    pub base: f32,
 }
 
 /// A vector whose bound is below the threshold.
@@ -76,9 +86,7 @@ impl CodeBlocks<'_> {
 pub(crate) fn assert_shapes(list: &CodeBlocks<'_>, query: &CodeQuery<'_>, allowed: Option<&[u32]>) {
     let blocks = list.blocks();
     assert!(query.table.len().is_multiple_of(2 * GROUP_BYTES), "an even number of groups");
-    assert_eq!(list.codes.len(), blocks * query.table.len(), "blocks x groups x 16 bytes");
-    assert_eq!(list.offsets.len(), blocks * BLOCK, "an offset per place");
-    assert_eq!(list.slopes.len(), blocks * BLOCK, "a slope per place");
+    assert_eq!(list.bytes.len(), blocks * (query.table.len() + FACTOR_BYTES), "whole blocks");
     assert!(allowed.is_none_or(|words| words.len() == blocks), "a word per block");
 }
 
@@ -89,17 +97,30 @@ pub(crate) fn candidates(list: &CodeBlocks<'_>, allowed: Option<&[u32]>, number:
     exist & allowed.map_or(u32::MAX, |words| words[number])
 }
 
-/// The part of each slice that belongs to block `number`.
-pub(crate) fn block<'a>(
-    list: &CodeBlocks<'a>,
-    table_bytes: usize,
-    number: usize,
-) -> (&'a [u8], &'a [u16; BLOCK], &'a [u16; BLOCK]) {
-    let factors = |all: &'a [u16]| -> &'a [u16; BLOCK] {
-        all[number * BLOCK..][..BLOCK].try_into().expect("a block has 32 places")
-    };
-    let codes = &list.codes[number * table_bytes..][..table_bytes];
-    (codes, factors(list.offsets), factors(list.slopes))
+/// One block, taken apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub(crate) codes: &'a [u8],
+    pub(crate) offsets: &'a [u8; 2 * BLOCK],
+    pub(crate) slopes: &'a [u8; 2 * BLOCK],
+    /// What an offset of 0 is worth (with the query's base), and each unit.
+    pub(crate) offset: (f32, f32),
+    pub(crate) slope: (f32, f32),
+}
+
+impl<'a> Block<'a> {
+    /// Block `number` of blocks whose shape was checked.
+    pub(crate) fn at(list: &CodeBlocks<'a>, query: &CodeQuery<'_>, number: usize) -> Self {
+        let bytes = query.table.len() + FACTOR_BYTES;
+        let block = &list.bytes[number * bytes..][..bytes];
+        let (codes, factors) = block.split_at(query.table.len());
+        let (offsets, rest) = factors.split_first_chunk().expect("a block has 32 offsets");
+        let (slopes, rest) = rest.split_first_chunk().expect("a block has 32 slopes");
+        let (numbers, _) = rest.as_chunks::<4>();
+        let number = |place: usize| f32::from_le_bytes(numbers[place]);
+        let offset = (number(0) + query.base, number(1));
+        Self { codes, offsets, slopes, offset, slope: (number(2), number(3)) }
+    }
 }
 
 /// Appends the places of `mask` with their bounds.
@@ -116,9 +137,21 @@ pub(crate) fn report(
     }
 }
 
+/// The codes of one run of 4-bit codes, at most 32, then zeros.
+pub(crate) fn unpack(run: &[u8]) -> [u8; BLOCK] {
+    let mut codes = [0; BLOCK];
+    for (place, byte) in run.iter().enumerate() {
+        codes[place] = byte & 15;
+        codes[place + run.len()] = byte >> 4;
+    }
+    codes
+}
+
 /// The specification.
 pub(crate) mod scalar {
-    use super::{BLOCK, CodeBlocks, CodeQuery, GROUP_BYTES, Survivor, block, candidates, report};
+    use super::{
+        BLOCK, Block, CodeBlocks, CodeQuery, GROUP_BYTES, Survivor, candidates, report, unpack,
+    };
 
     pub(crate) fn scan_codes(
         list: &CodeBlocks<'_>,
@@ -132,10 +165,10 @@ pub(crate) mod scalar {
             if candidates == 0 {
                 continue;
             }
-            let (codes, offsets, slopes) = block(list, query.table.len(), number);
-            let sums = sums(codes, query.table);
+            let block = Block::at(list, query, number);
+            let sums = sums(block.codes, query.table);
             let bounds: [f32; BLOCK] =
-                std::array::from_fn(|i| bound(query, sums[i], offsets[i], slopes[i]));
+                std::array::from_fn(|place| bound(query, &block, sums[place], place));
             let below =
                 (0..BLOCK).fold(0u32, |mask, i| mask | u32::from(bounds[i] < threshold) << i);
             report(number, below & candidates, &bounds, survivors);
@@ -154,16 +187,26 @@ pub(crate) mod scalar {
         sums
     }
 
-    fn bound(query: &CodeQuery<'_>, sum: u16, offset: u16, slope: u16) -> f32 {
+    fn bound(query: &CodeQuery<'_>, block: &Block<'_>, sum: u16, place: usize) -> f32 {
+        let linear = |factors: &[u8; 2 * BLOCK], (zero, unit): (f32, f32)| {
+            let code = u16::from_le_bytes([factors[2 * place], factors[2 * place + 1]]);
+            f32::from(code).mul_add(unit, zero)
+        };
         let sum = f32::from(sum).mul_add(query.scale, query.bias);
-        let slope = f32::from(slope).mul_add(query.slopes.1, query.slopes.0);
-        let offset = f32::from(offset).mul_add(query.offsets.1, query.offsets.0);
-        (-slope).mul_add(sum, offset)
+        (-linear(block.slopes, block.slope)).mul_add(sum, linear(block.offsets, block.offset))
     }
 
     pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {
         let row: Vec<f32> = codes.iter().map(|&code| f32::from(code)).collect();
         crate::scalar::dot(&row, query)
+    }
+
+    pub(crate) fn dot_u4(codes: &[u8], query: &[f32]) -> f32 {
+        let mut row = Vec::with_capacity(query.len());
+        for run in codes.chunks(BLOCK / 2) {
+            row.extend_from_slice(&unpack(run)[..2 * run.len()]);
+        }
+        dot_u8(&row, query)
     }
 
     pub(crate) fn dot_u8_rows(query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {

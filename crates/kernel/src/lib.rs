@@ -34,7 +34,7 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
-pub use codes::{BLOCK, CodeBlocks, CodeQuery, GROUP_BYTES, Survivor};
+pub use codes::{BLOCK, CodeBlocks, CodeQuery, FACTOR_BYTES, GROUP_BYTES, Survivor, block_bytes};
 use std::fmt;
 use std::str::FromStr;
 
@@ -247,6 +247,16 @@ impl Kernels {
     pub fn dot_u8(self, codes: &[u8], query: &[f32]) -> f32 {
         assert_eq!(codes.len(), query.len(), "codes of one dimension");
         codes_at_level!(self, dot_u8(codes, query))
+    }
+
+    /// The same for codes of 4 bits, two to a byte; the crate's source shows their order. The query's
+    /// length is even.
+    ///
+    /// # Panics
+    /// If there are not half as many bytes as values.
+    pub fn dot_u4(self, codes: &[u8], query: &[f32]) -> f32 {
+        assert_eq!(codes.len() * 2, query.len(), "codes of one dimension");
+        codes_at_level!(self, dot_u4(codes, query))
     }
 
     /// [`Kernels::dot_u8`] of `query` with the start of each row of `rows`, which is `out.len()` rows of

@@ -1,6 +1,6 @@
 //! Every level against the scalar specification, bit for bit.
 
-use crate::{BLOCK, CodeBlocks, CodeQuery, Kernels, Level, Survivor};
+use crate::{BLOCK, CodeBlocks, CodeQuery, Kernels, Level, Survivor, block_bytes};
 use proptest::prelude::*;
 
 const DIMENSION_MAX: usize = 4100;
@@ -174,31 +174,43 @@ fn rows_of_another_shape_panic() {
 
 /// Code blocks and a table from one seed.
 struct Codes {
-    codes: Vec<u8>,
-    offsets: Vec<u16>,
-    slopes: Vec<u16>,
+    blocks: Vec<u8>,
     table: Vec<u8>,
     allowed: Vec<u32>,
     count: usize,
 }
 
-fn codes(seed: u64, groups: usize, count: usize) -> Codes {
+impl Codes {
+    fn list(&self) -> CodeBlocks<'_> {
+        CodeBlocks { bytes: &self.blocks, count: self.count }
+    }
+}
+
+/// Numbers of 40 bits (xorshift).
+fn numbers(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed | 1;
-    let mut next = || {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state >> 24
-    };
+    }
+}
+
+fn codes(seed: u64, groups: usize, count: usize) -> Codes {
+    let mut next = numbers(seed);
     let blocks = count.div_ceil(BLOCK);
     // No sum may exceed 65,535.
     let largest = (65_535 / groups as u64).min(255) + 1;
+    let mut bytes: Vec<u8> = (0..blocks * block_bytes(groups)).map(|_| next() as u8).collect();
+    for block in bytes.chunks_exact_mut(block_bytes(groups)) {
+        let numbers = [-1.0f32, 3e-5, 0.1, 1e-5].map(f32::to_le_bytes);
+        block[groups * 16 + 4 * BLOCK..].copy_from_slice(numbers.as_flattened());
+    }
     Codes {
-        codes: (0..blocks * groups * 16).map(|_| next() as u8).collect(),
-        offsets: (0..blocks * BLOCK).map(|_| next() as u16).collect(),
-        slopes: (0..blocks * BLOCK).map(|_| next() as u16).collect(),
+        blocks: bytes,
         table: (0..groups * 16).map(|_| (next() % largest) as u8).collect(),
-        allowed: (0..blocks).map(|_| if next() % 3 == 0 { 0 } else { next() as u32 }).collect(),
+        allowed: (0..blocks).map(|_| if next().is_multiple_of(3) { 0 } else { next() as u32 }).collect(),
         count,
     }
 }
@@ -212,16 +224,11 @@ proptest! {
         threshold in prop_oneof![Just(f32::INFINITY), -2.0f32..2.0],
     ) {
         let made = codes(seed, pairs * 2, count);
-        let list = CodeBlocks {
-            codes: &made.codes, offsets: &made.offsets, slopes: &made.slopes, count: made.count,
-        };
-        let query = CodeQuery {
-            table: &made.table, scale: 1e-4, bias: -0.5, offsets: (-1.0, 3e-5), slopes: (0.1, 1e-5),
-        };
+        let query = CodeQuery { table: &made.table, scale: 1e-4, bias: -0.5, base: 0.3 };
         let allowed = masked.then_some(&made.allowed[..]);
         let scan = |kernels: Kernels| -> Vec<Survivor> {
             let mut found = Vec::new();
-            kernels.scan_codes(&list, &query, allowed, threshold, &mut found);
+            kernels.scan_codes(&made.list(), &query, allowed, threshold, &mut found);
             found
         };
         let expected = scan(scalar());
@@ -234,11 +241,13 @@ proptest! {
     }
 
     #[test]
-    fn levels_agree_on_bytes(query in prop::collection::vec(value(), 0..300), seed in any::<u64>(), count in 0..5usize, pad in 1..9usize) {
+    fn levels_agree_on_bytes(
+        query in prop::collection::vec(value(), 0..300), seed in any::<u64>(), count in 0..10usize,
+        pad in 1..9usize,
+    ) {
         let stride = query.len() + pad;
-        let rows: Vec<u8> = codes(seed, 2, 0).codes.into_iter().chain(
-            random(seed, count * stride).into_iter().map(|value| (value * 127.0 + 128.0) as u8),
-        ).collect();
+        let mut next = numbers(seed);
+        let rows: Vec<u8> = (0..count * stride).map(|_| next() as u8).collect();
         let mut expected = vec![0.0; count];
         scalar().dot_u8_rows(&query, &rows, stride, &mut expected);
         for kernels in levels() {
@@ -251,24 +260,34 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn levels_agree_on_halves_of_bytes(half in prop::collection::vec(value(), 0..150), seed in any::<u64>()) {
+        let query: Vec<f32> = half.iter().chain(&half).copied().collect();
+        let mut next = numbers(seed);
+        let codes: Vec<u8> = (0..half.len()).map(|_| next() as u8).collect();
+        let expected = scalar().dot_u4(&codes, &query);
+        for kernels in levels() {
+            prop_assert!(same(kernels.dot_u4(&codes, &query), expected), "at {}", kernels.level());
+        }
+    }
 }
 
 /// One bound worked out by hand: sums, factors and the mask of places.
 #[test]
 fn a_bound_is_the_formula() {
-    let mut codes = vec![0u8; 2 * 16];
-    codes[3] = 0x05; // vector 3, group 0: value 5
-    codes[16 + 3] = 0x70; // vector 19, group 1: value 7
+    let mut block = vec![0u8; block_bytes(2)];
+    block[3] = 0x05; // vector 3, group 0: value 5
+    block[16 + 3] = 0x70; // vector 19, group 1: value 7
+    for place in 0..BLOCK {
+        block[32 + 2 * place] = 10;
+        block[32 + 2 * (BLOCK + place)] = 3;
+    }
+    let numbers = [60.0f32, 1.0, 0.0, 1.0].map(f32::to_le_bytes);
+    block[32 + 4 * BLOCK..].copy_from_slice(numbers.as_flattened());
     let table: Vec<u8> = (0..32).collect();
-    let (offsets, slopes) = (vec![10u16; 32], vec![3u16; 32]);
-    let list = CodeBlocks { codes: &codes, offsets: &offsets, slopes: &slopes, count: 20 };
-    let query = CodeQuery {
-        table: &table,
-        scale: 2.0,
-        bias: 1.0,
-        offsets: (100.0, 1.0),
-        slopes: (0.0, 1.0),
-    };
+    let list = CodeBlocks { bytes: &block, count: 20 };
+    let query = CodeQuery { table: &table, scale: 2.0, bias: 1.0, base: 40.0 };
     for kernels in levels() {
         let mut found = Vec::new();
         kernels.scan_codes(&list, &query, None, f32::INFINITY, &mut found);
@@ -278,5 +297,22 @@ fn a_bound_is_the_formula() {
         assert_eq!(bound(0), 110.0 - 3.0 * 33.0);
         assert_eq!(bound(3), 110.0 - 3.0 * 43.0);
         assert_eq!(bound(19), 110.0 - 3.0 * 47.0);
+    }
+}
+
+/// Code 0 is in the low half of byte 0; in a short run, the second half of the codes is in the high halves.
+#[test]
+fn four_bit_codes_lie_as_documented() {
+    let mut codes = vec![0u8; 18];
+    (codes[0], codes[15], codes[16], codes[17]) = (0x21, 0x43, 0x65, 0x87);
+    let mut query = vec![0.0; 36];
+    let places =
+        [(0, 1.0), (16, 2.0), (15, 3.0), (31, 4.0), (32, 5.0), (34, 6.0), (33, 7.0), (35, 8.0)];
+    for (place, code) in places {
+        query.fill(0.0);
+        query[place] = 1.0;
+        for kernels in levels() {
+            assert_eq!(kernels.dot_u4(&codes, &query), code, "place {place}");
+        }
     }
 }

@@ -6,8 +6,8 @@ pub(crate) mod codes2;
 pub(crate) mod codes512;
 
 use std::arch::x86_64::{
-    __m128, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_prefetch,
-    _mm_shuffle_ps,
+    __m128, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_prefetch, _mm_shuffle_ps,
 };
 
 /// The kernels of one level, entered with its CPU features, over what the level defines: a `Block` of

@@ -1,117 +1,309 @@
-//! Recall against speed of the cluster index on one of the real sets: `cargo run --release -p vb-search
-//! --example ann -- glove100`.
+//! Recall against speed of the vector index on the data sets of `bench/data`, in process, one query at a time.
+//!
+//! ```text
+//! cargo run --release -p vb-search --example ann -- glove100 [OPTION...]
+//!   bits=4|8        bits of the second stage (default: by dimension)
+//!   clustered       rows numbered list by list
+//!   rows=N          only the first N rows; the exact nearest are found anew
+//!   targets=A,B     recalls to search for
+//!   k=N             how many of the nearest (default 10)
+//!   filters         also with random filters that keep 0.1 % to 90 %
+//! ANN_DATA          the folder of the sets (default bench/data/work)
+//! ```
 use std::time::Instant;
+
+use rayon::prelude::*;
 use vb_kernel::Kernels;
 use vb_search::Metric;
-use vb_search::ann::{AnnIndex, Effort};
+use vb_search::ann::{
+    Built, Builder, Index, Near, Outcome, Params, Part, Request, RowBits, RowMask, RowOrder,
+    Searcher, Whole, Work,
+};
 
-fn npy(path: &str) -> (Vec<u8>, bool, usize, usize) {
-    let b = std::fs::read(path).expect("data");
-    let hl = if b[6] == 1 {
-        10 + u16::from_le_bytes([b[8], b[9]]) as usize
-    } else {
-        12 + u32::from_le_bytes([b[8], b[9], b[10], b[11]]) as usize
-    };
-    let h = String::from_utf8_lossy(&b[..hl]).to_string();
-    let shape: Vec<usize> = h
-        .split("'shape': (")
-        .nth(1)
-        .expect("shape")
-        .split(')')
-        .next()
-        .expect("shape")
-        .split(',')
-        .filter_map(|s| s.trim().parse().ok())
-        .collect();
-    (b[hl..].to_vec(), h.contains("<i8"), shape[0], shape[1])
+/// A data set in memory.
+struct Set {
+    dimension: usize,
+    base: Vec<f32>,
+    queries: Vec<f32>,
+    truth: Vec<Vec<u32>>,
 }
-fn floats(b: &[u8]) -> Vec<f32> {
-    b.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().expect("4"))).collect()
-}
-fn cpu() -> f64 {
-    let s = std::fs::read_to_string("/proc/self/schedstat").expect("linux");
-    s.split(' ').next().expect("field").parse::<f64>().expect("number") / 1e9
-}
-fn cpu_all() -> f64 {
-    let s = std::fs::read_to_string("/proc/self/stat").expect("linux");
-    let f: Vec<&str> = s.rsplit(')').next().expect("x").split_whitespace().collect();
-    (f[11].parse::<f64>().expect("n") + f[12].parse::<f64>().expect("n")) / 100.0
+
+struct Options {
+    set: String,
+    params: Params,
+    rows: usize,
+    targets: Vec<f32>,
+    k: usize,
+    filters: bool,
+    lists_max: usize,
 }
 
 fn main() {
-    let set = std::env::args().nth(1).unwrap_or_else(|| "glove100".into());
-    let dir = std::env::var("ANN_DATA").unwrap_or_else(|_| "bench/data/work".into());
-    let (base, _, n, d) = npy(&format!("{dir}/{set}_base.npy"));
-    let base = floats(&base);
-    let (query, _, nq, _) = npy(&format!("{dir}/{set}_query.npy"));
-    let query = floats(&query);
-    let (gt, wide, _, gk) = npy(&format!("{dir}/{set}_gt.npy"));
-    let gt: Vec<u32> = if wide {
-        gt.chunks_exact(8).map(|c| i64::from_le_bytes(c.try_into().expect("8")) as u32).collect()
-    } else {
-        gt.chunks_exact(4).map(|c| i32::from_le_bytes(c.try_into().expect("4")) as u32).collect()
-    };
     let kernels = Kernels::detect();
-    let (t, c) = (Instant::now(), cpu_all());
-    let index = AnnIndex::build(Metric::Cosine, &base, d, kernels);
-    println!(
-        "{set}: {n} x {d}, {} lists, built in {:.1} s, {:.1} CPU s, bytes {:?} of {}",
-        index.lists(),
-        t.elapsed().as_secs_f32(),
-        cpu_all() - c,
-        index.bytes(),
-        base.len() * 4
-    );
-    let mut rows = vec![0f32; n * d];
-    for (r, &i) in index.order().iter().enumerate() {
-        let v = &base[i as usize * d..][..d];
-        let norm = kernels.norm_squared(v).sqrt();
-        for (o, x) in rows[r * d..][..d].iter_mut().zip(v) {
-            *o = x / norm;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let name = arguments.first().cloned().unwrap_or_else(|| "glove100".into());
+    let mut set = Set::load(&name);
+    let options = Options::parse(name, &arguments, &set);
+    set.cut(options.rows, options.k, kernels);
+    let built = build(&set, &options, kernels);
+    measure(&set, &built, &options, kernels);
+}
+
+impl Options {
+    fn parse(set: String, arguments: &[String], data: &Set) -> Self {
+        let value = |key: &str| {
+            arguments.iter().find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
+        };
+        let has = |word: &str| arguments.iter().any(|argument| argument == word);
+        let number = |key, default| value(key).map_or(default, |text| text.parse().expect("number"));
+        let mut params = Params::new(Metric::Cosine, data.dimension);
+        match value("bits") {
+            Some("4") => params.row_bits = RowBits::Four,
+            Some("8") => params.row_bits = RowBits::Eight,
+            _ => {}
+        }
+        if has("clustered") {
+            params.order = RowOrder::Clustered;
+        }
+        let targets = value("targets").unwrap_or("0.8,0.9,0.95,0.97,0.98,0.99,0.995,0.999");
+        let targets = targets.split(',').map(|text| text.parse().expect("a recall")).collect();
+        Self {
+            set,
+            params,
+            rows: number("rows", usize::MAX),
+            targets,
+            k: number("k", 10),
+            filters: has("filters"),
+            lists_max: number("lists", usize::MAX),
         }
     }
-    let mut s = index.searcher();
-    for groups in [8, 12, 20] {
-        for deviations in [1.2f32, 1.9] {
-            for lists in [10, 40, 60, 80, 120, 240] {
-                let effort = Effort { lists, groups, deviations };
-                let (mut hits, mut best, mut scanned, mut survivors) = (0, f64::MAX, 0, 0);
-                for round in 0..3 {
-                    let c = cpu();
-                    for q in 0..nq {
-                        let v = &query[q * d..][..d];
-                        let (near, work) = s.search(v, 10, effort, None);
-                        let mut exact: Vec<(f32, u32)> = near
-                            .iter()
-                            .map(|near| {
-                                (-kernels.dot(v, &rows[near.row as usize * d..][..d]), near.row)
-                            })
-                            .collect();
-                        exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-                        exact.truncate(10);
-                        if round == 0 {
-                            scanned += work.scanned;
-                            survivors += work.survivors;
-                            let truth = &gt[q * gk..][..10];
-                            hits += exact
-                                .iter()
-                                .filter(|x| truth.contains(&index.order()[x.1 as usize]))
-                                .count();
-                        } else {
-                            std::hint::black_box(exact);
-                        }
-                    }
-                    best = best.min(cpu() - c);
-                }
-                println!(
-                    "groups {groups:2} deviations {deviations} lists {lists:3}: recall {:.4}  {:6.0} per core s  {:5.1} us  scanned {} survivors {}",
-                    hits as f64 / (nq * 10) as f64,
-                    nq as f64 / best,
-                    best / nq as f64 * 1e6,
-                    scanned / nq,
-                    survivors / nq
-                );
-            }
+}
+
+impl Set {
+    fn load(name: &str) -> Self {
+        let folder = std::env::var("ANN_DATA").unwrap_or_else(|_| "bench/data/work".into());
+        let read = |part: &str| Npy::read(&format!("{folder}/{name}_{part}.npy"));
+        let (base, queries, truth) = (read("base"), read("query"), read("gt"));
+        let truth = truth.integers().chunks(truth.columns).map(<[u32]>::to_vec).collect();
+        Self { dimension: base.columns, base: base.floats(), queries: queries.floats(), truth }
+    }
+
+    fn rows(&self) -> usize {
+        self.base.len() / self.dimension
+    }
+
+    fn row(&self, row: u32) -> &[f32] {
+        &self.base[row as usize * self.dimension..][..self.dimension]
+    }
+
+    fn cut(&mut self, rows: usize, k: usize, kernels: Kernels) {
+        if rows < self.rows() {
+            self.base.truncate(rows * self.dimension);
+            self.truth = self.exact(k, |_| true, kernels);
         }
+    }
+
+    /// The `k` exactly nearest of the allowed rows, for every query.
+    fn exact(&self, k: usize, allowed: impl Fn(u32) -> bool + Sync, kernels: Kernels) -> Vec<Vec<u32>> {
+        let nearest = |query: &[f32]| {
+            let mut scores = vec![0.0; self.rows()];
+            kernels.dot_rows(query, &self.base, &mut scores);
+            let mut order: Vec<u32> = (0..self.rows() as u32).filter(|row| allowed(*row)).collect();
+            let by_score = |a: &u32, b: &u32| {
+                scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b))
+            };
+            if k < order.len() {
+                order.select_nth_unstable_by(k, by_score);
+                order.truncate(k);
+            }
+            order
+        };
+        self.queries.par_chunks(self.dimension).map(nearest).collect()
+    }
+}
+
+fn build(set: &Set, options: &Options, kernels: Kernels) -> Built {
+    let (start, before) = (Instant::now(), process_seconds());
+    let mut builder = Builder::new(options.params, kernels);
+    set.base.chunks(4096 * set.dimension).for_each(|rows| builder.push(rows));
+    let built = builder.finish();
+    let raw = set.base.len() as f64 * 4.0;
+    let share = |bytes: &[u8]| format!("{:.2} %", bytes.len() as f64 / raw * 100.0);
+    println!(
+        "{}: {} x {}, built in {:.1} s, {:.1} CPU s; of raw: tree {}, lists {}, codes {}",
+        options.set,
+        set.rows(),
+        set.dimension,
+        start.elapsed().as_secs_f32(),
+        process_seconds() - before,
+        share(&built.tree),
+        share(&built.lists),
+        share(&built.codes),
+    );
+    built
+}
+
+fn measure(set: &Set, built: &Built, options: &Options, kernels: Kernels) {
+    let index = Index::open(&built.tree).expect("it was just built");
+    println!("{} lists", index.lists());
+    let rows: Vec<f32> = built.order.iter().flat_map(|old| set.row(*old)).copied().collect();
+    let run = Run { set, built, index: &index, rows: &rows, options, kernels };
+    for target in &options.targets {
+        run.line(&format!("target {target}"), *target, None, &set.truth);
+    }
+    if options.filters {
+        for kept in [0.001f64, 0.01, 0.1, 0.5, 0.9] {
+            let allowed = |row: u32| share(row) < kept;
+            let truth = set.exact(options.k, allowed, kernels);
+            let bits = (0..).zip(&built.order).filter(|(_, old)| allowed(**old)).map(|(row, _)| row);
+            let mask = RowMask::from_bitmap(&bits.collect(), index.rows());
+            run.line(&format!("kept {:4.1} %", kept * 100.0), 0.98, Some(&mask), &truth);
+        }
+    }
+}
+
+/// A number in 0..1 for each row.
+fn share(row: u32) -> f64 {
+    f64::from(row.wrapping_mul(0x9E37_79B1) ^ 0x5bd1_e995).rem_euclid(65_521.0) / 65_521.0
+}
+
+/// One index, measured.
+struct Run<'a> {
+    set: &'a Set,
+    built: &'a Built,
+    index: &'a Index,
+    /// The vectors in the order of the index's rows.
+    rows: &'a [f32],
+    options: &'a Options,
+    kernels: Kernels,
+}
+
+impl Run<'_> {
+    fn line(&self, what: &str, target: f32, allowed: Option<&RowMask>, truth: &[Vec<u32>]) {
+        let source =
+            Whole { index: self.index, lists: &self.built.lists, codes: &self.built.codes };
+        let parts = [Part { index: self.index, source, allowed }];
+        let request = Request {
+            target,
+            lists_max: self.options.lists_max,
+            ..Request::nearest(self.options.k)
+        };
+        let mut searcher = Searcher::new(self.kernels);
+        let (mut hits, mut wanted, mut total) = (0, 0, Work::default());
+        for (query, truth) in self.set.queries.chunks(self.set.dimension).zip(truth) {
+            let (found, work) = self.query(&mut searcher, query, &parts, &request);
+            let truth = &truth[..truth.len().min(self.options.k)];
+            let found: Vec<u32> = found.iter().map(|row| self.built.order[row.1 as usize]).collect();
+            assert!(found.len() >= truth.len(), "under-return");
+            hits += truth.iter().filter(|row| found.contains(row)).count();
+            wanted += truth.len();
+            total = sum(total, work);
+        }
+        let seconds = self.time(&mut searcher, &parts, &request);
+        let count = truth.len();
+        println!(
+            "{what:13} recall {:.4} (estimated {:.3})  {:6.0} per core s  {:5.1} us  lists {:4} codes {:6} rows {:4} kB {:4}",
+            hits as f64 / wanted.max(1) as f64,
+            total.recall / count as f32,
+            1.0 / seconds,
+            seconds * 1e6,
+            total.lists / count,
+            total.codes / count,
+            total.rows / count,
+            total.bytes / count / 1000,
+        );
+    }
+
+    /// CPU seconds of a query: the best of some rounds over all of them.
+    fn time(&self, searcher: &mut Searcher, parts: &[Part<'_, Whole<'_>>], request: &Request) -> f64 {
+        let count = self.set.queries.len() / self.set.dimension;
+        let mut best = f64::MAX;
+        for _ in 0..5 {
+            let before = thread_seconds();
+            for query in self.set.queries.chunks(self.set.dimension) {
+                std::hint::black_box(self.query(searcher, query, parts, request));
+            }
+            best = best.min((thread_seconds() - before) / count as f64);
+        }
+        best
+    }
+
+    /// The nearest by exact distance, and what it took.
+    fn query(
+        &self,
+        searcher: &mut Searcher,
+        query: &[f32],
+        parts: &[Part<'_, Whole<'_>>],
+        request: &Request,
+    ) -> (Vec<(f32, u32)>, Work) {
+        let Outcome::Done(work) = searcher.search(query, parts, request) else {
+            panic!("everything is loaded")
+        };
+        let row = |near: &Near| &self.rows[near.row as usize * query.len()..][..query.len()];
+        searcher.near().iter().for_each(|near| self.kernels.prefetch(row(near)));
+        let exact = |near: &Near| (-self.kernels.dot(query, row(near)), near.row);
+        let mut exact: Vec<(f32, u32)> = searcher.near().iter().map(exact).collect();
+        exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        exact.truncate(request.k);
+        (exact, work)
+    }
+}
+
+fn sum(a: Work, b: Work) -> Work {
+    Work {
+        lists: a.lists + b.lists,
+        lists_skipped: a.lists_skipped + b.lists_skipped,
+        codes: a.codes + b.codes,
+        rows: a.rows + b.rows,
+        bytes: a.bytes + b.bytes,
+        recall: a.recall + b.recall,
+    }
+}
+
+/// CPU seconds of this thread.
+fn thread_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    text.split(' ').next().and_then(|field| field.parse::<f64>().ok()).expect("a number") / 1e9
+}
+
+/// CPU seconds of all threads.
+fn process_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = text.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks = |place: usize| fields[place].parse::<f64>().expect("a number");
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// A NumPy array of two dimensions.
+struct Npy {
+    bytes: Vec<u8>,
+    is_wide: bool,
+    columns: usize,
+}
+
+impl Npy {
+    fn read(path: &str) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_else(|cause| panic!("{path}: {cause}"));
+        let header_end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        let header = String::from_utf8_lossy(&bytes[..header_end]).into_owned();
+        let (_, shape) = header.split_once("'shape': (").expect("a shape");
+        let columns = shape.split([',', ')']).nth(1).and_then(|text| text.trim().parse().ok());
+        Self {
+            bytes: bytes[header_end..].to_vec(),
+            is_wide: header.contains("<i8"),
+            columns: columns.expect("two dimensions"),
+        }
+    }
+
+    fn floats(&self) -> Vec<f32> {
+        self.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    }
+
+    fn integers(&self) -> Vec<u32> {
+        if self.is_wide {
+            let (numbers, _) = self.bytes.as_chunks::<8>();
+            return numbers.iter().map(|bytes| i64::from_le_bytes(*bytes) as u32).collect();
+        }
+        self.bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect()
     }
 }

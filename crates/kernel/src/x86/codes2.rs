@@ -1,15 +1,15 @@
 //! Code kernels with AVX2 and FMA: two groups of a block per register.
 
 use super::avx2::reduce;
-use crate::codes::{BLOCK, CodeBlocks, CodeQuery, Survivor, block, candidates, report};
+use crate::codes::{BLOCK, Block, CodeBlocks, CodeQuery, Survivor, candidates, report, unpack};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _CMP_LT_OQ, _mm_add_epi16, _mm_loadl_epi64, _mm_loadu_si128,
-    _mm_unpackhi_epi16, _mm_unpacklo_epi16, _mm256_add_epi16, _mm256_and_si256,
+    _mm_srli_epi16, _mm_unpackhi_epi16, _mm_unpacklo_epi16, _mm256_add_epi16, _mm256_and_si256,
     _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
     _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_fnmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_sub_epi16,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set_m128i, _mm256_set1_epi8,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16,
 };
 
 #[target_feature(enable = "avx2,fma")]
@@ -27,12 +27,12 @@ pub(crate) fn scan_codes(
         if candidates == 0 {
             continue;
         }
-        let (codes, offsets, slopes) = block(list, query.table.len(), number);
-        let sums = sums(codes, query.table);
+        let block = Block::at(list, query, number);
+        let sums = sums(block.codes, query.table);
         let mut below = 0;
         for (quarter, sums) in sums.into_iter().enumerate() {
             let part = quarter * 8..quarter * 8 + 8;
-            let bound = bound(query, sums, &offsets[part.clone()], &slopes[part.clone()]);
+            let bound = bound(query, &block, sums, quarter);
             let is_below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(bound, threshold));
             below |= (is_below as u32) << (8 * quarter);
             store(bound, &mut bounds[part]);
@@ -83,13 +83,13 @@ fn fold(lanes: __m256i) -> __m128i {
 
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn bound(query: &CodeQuery<'_>, sums: __m128i, offsets: &[u16], slopes: &[u16]) -> __m256 {
+fn bound(query: &CodeQuery<'_>, block: &Block<'_>, sums: __m128i, quarter: usize) -> __m256 {
     let linear = |value: __m256, (zero, unit): (f32, f32)| {
         _mm256_fmadd_ps(value, _mm256_set1_ps(unit), _mm256_set1_ps(zero))
     };
     let sum = linear(to_floats(sums), (query.bias, query.scale));
-    let slope = linear(to_floats(load_8(slopes)), query.slopes);
-    let offset = linear(to_floats(load_8(offsets)), query.offsets);
+    let slope = linear(to_floats(load_8(block.slopes, quarter)), block.slope);
+    let offset = linear(to_floats(load_8(block.offsets, quarter)), block.offset);
     _mm256_fnmadd_ps(slope, sum, offset)
 }
 
@@ -101,10 +101,10 @@ fn to_floats(values: __m128i) -> __m256 {
 
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn load_8(values: &[u16]) -> __m128i {
-    assert!(values.len() == 8);
+fn load_8(values: &[u8; 2 * BLOCK], quarter: usize) -> __m128i {
+    let values = &values[quarter * 16..][..16];
     #[expect(unsafe_code, reason = "loads from memory")]
-    // SAFETY: there are 8 values of 2 bytes, and the load needs no alignment.
+    // SAFETY: there are 16 bytes, and the load needs no alignment.
     unsafe {
         _mm_loadu_si128(values.as_ptr().cast())
     }
@@ -159,6 +159,38 @@ fn step(codes: &[u8; 32], query: &[f32; 32], lanes: &mut [__m256; 4]) {
             unsafe { (_mm_loadl_epi64(codes.as_ptr().cast()), _mm256_loadu_ps(query.as_ptr())) };
         *lane = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes)), query, *lane);
     }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn dot_u4(codes: &[u8], query: &[f32]) -> f32 {
+    let mut lanes = [_mm256_setzero_ps(); 4];
+    let (runs, tail) = codes.as_chunks::<16>();
+    let (query_blocks, query_tail) = query.as_chunks::<32>();
+    for (run, query) in runs.iter().zip(query_blocks) {
+        step(&nibbles(run), query, &mut lanes);
+    }
+    if !tail.is_empty() {
+        let mut query = [0.0f32; 32];
+        query[..query_tail.len()].copy_from_slice(query_tail);
+        step(&unpack(tail), &query, &mut lanes);
+    }
+    reduce(lanes)
+}
+
+/// Low halves, then high ones.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn nibbles(run: &[u8; 16]) -> [u8; 32] {
+    let mut codes = [0; 32];
+    #[expect(unsafe_code, reason = "loads from and stores to memory")]
+    // SAFETY: there are 16 bytes to load and room for 32, and neither needs alignment.
+    unsafe {
+        let bytes = _mm_loadu_si128(run.as_ptr().cast());
+        let both = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
+        let both = _mm256_and_si256(both, _mm256_set1_epi8(15));
+        _mm256_storeu_si256(codes.as_mut_ptr().cast(), both);
+    }
+    codes
 }
 
 #[target_feature(enable = "avx2,fma")]

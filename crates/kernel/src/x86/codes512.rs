@@ -1,17 +1,17 @@
 //! Code kernels with AVX-512 F and BW: four groups of a block per register.
 
 use super::avx512::reduce;
-use crate::codes::{BLOCK, CodeBlocks, CodeQuery, Survivor, block, candidates, report};
+use crate::codes::{BLOCK, Block, CodeBlocks, CodeQuery, Survivor, candidates, report, unpack};
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _CMP_LT_OQ, _mm_add_epi16, _mm_loadu_si128,
-    _mm_maskz_loadu_epi8, _mm_unpackhi_epi16, _mm_unpacklo_epi16, _mm256_add_epi16,
-    _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_set_m128i,
-    _mm512_add_epi16, _mm512_and_si512, _mm512_castsi512_si256, _mm512_cmp_ps_mask,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32, _mm512_extracti64x4_epi64,
-    _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_set1_epi8, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi16,
-    _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_epi16,
+    __m128i, __m256i, __m512, __m512i, _CMP_LT_OQ, _mm_add_epi16, _mm_and_si128, _mm_loadu_si128,
+    _mm_maskz_loadu_epi8, _mm_set1_epi8, _mm_srli_epi16, _mm_unpackhi_epi16, _mm_unpacklo_epi16,
+    _mm256_add_epi16, _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_loadu_si256,
+    _mm256_set_m128i, _mm512_add_epi16, _mm512_and_si512, _mm512_castsi512_si256,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
+    _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_set1_epi8,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8,
+    _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_epi16,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -29,12 +29,12 @@ pub(crate) fn scan_codes(
         if candidates == 0 {
             continue;
         }
-        let (codes, offsets, slopes) = block(list, query.table.len(), number);
-        let sums = sums(codes, query.table);
+        let block = Block::at(list, query, number);
+        let sums = sums(block.codes, query.table);
         let mut below = 0;
         for (half, sums) in sums.into_iter().enumerate() {
             let part = half * 16..half * 16 + 16;
-            let bound = bound(query, sums, &offsets[part.clone()], &slopes[part.clone()]);
+            let bound = bound(query, &block, sums, half);
             below |= u32::from(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, threshold)) << (16 * half);
             store(bound, &mut bounds[part]);
         }
@@ -84,13 +84,13 @@ fn fold(lanes: __m512i) -> __m128i {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-fn bound(query: &CodeQuery<'_>, sums: __m256i, offsets: &[u16], slopes: &[u16]) -> __m512 {
+fn bound(query: &CodeQuery<'_>, block: &Block<'_>, sums: __m256i, half: usize) -> __m512 {
     let linear = |value: __m512, (zero, unit): (f32, f32)| {
         _mm512_fmadd_ps(value, _mm512_set1_ps(unit), _mm512_set1_ps(zero))
     };
     let sum = linear(to_floats(sums), (query.bias, query.scale));
-    let slope = linear(to_floats(load_16(slopes)), query.slopes);
-    let offset = linear(to_floats(load_16(offsets)), query.offsets);
+    let slope = linear(to_floats(load_16(block.slopes, half)), block.slope);
+    let offset = linear(to_floats(load_16(block.offsets, half)), block.offset);
     _mm512_fnmadd_ps(slope, sum, offset)
 }
 
@@ -102,10 +102,10 @@ fn to_floats(values: __m256i) -> __m512 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-fn load_16(values: &[u16]) -> __m256i {
-    assert!(values.len() == 16);
+fn load_16(values: &[u8; 2 * BLOCK], half: usize) -> __m256i {
+    let values = &values[half * 32..][..32];
     #[expect(unsafe_code, reason = "loads from memory")]
-    // SAFETY: there are 16 values of 2 bytes, and the load needs no alignment.
+    // SAFETY: there are 32 bytes, and the load needs no alignment.
     unsafe {
         _mm256_loadu_si256(values.as_ptr().cast())
     }
@@ -148,14 +148,42 @@ pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {
         }
     }
     if !tail.is_empty() {
-        let middle = tail.len().min(16);
-        let halves = [(0, middle), (middle, tail.len())];
-        for ((from, to), lane) in halves.into_iter().zip(&mut lanes) {
-            let codes = load_codes(&tail[from..to]);
-            *lane = _mm512_fmadd_ps(codes, load_floats(&query_tail[from..to]), *lane);
-        }
+        add_tail(tail, query_tail, &mut lanes);
     }
     reduce(lanes)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) fn dot_u4(codes: &[u8], query: &[f32]) -> f32 {
+    let nibble = _mm_set1_epi8(15);
+    let mut lanes = [_mm512_setzero_ps(); 2];
+    let (runs, tail) = codes.as_chunks::<16>();
+    let (query_blocks, query_tail) = query.as_chunks::<32>();
+    for (run, query) in runs.iter().zip(query_blocks) {
+        #[expect(unsafe_code, reason = "loads from memory")]
+        // SAFETY: there are 16 bytes, and the load needs no alignment.
+        let run = unsafe { _mm_loadu_si128(run.as_ptr().cast()) };
+        let halves = [_mm_and_si128(run, nibble), _mm_and_si128(_mm_srli_epi16::<4>(run), nibble)];
+        for ((codes, query), lane) in halves.into_iter().zip(query.chunks_exact(16)).zip(&mut lanes)
+        {
+            let codes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
+            *lane = _mm512_fmadd_ps(codes, load_floats(query), *lane);
+        }
+    }
+    if !tail.is_empty() {
+        add_tail(&unpack(tail)[..2 * tail.len()], query_tail, &mut lanes);
+    }
+    reduce(lanes)
+}
+
+/// Adds the products of at most 31 codes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn add_tail(codes: &[u8], query: &[f32], lanes: &mut [__m512; 2]) {
+    let middle = codes.len().min(16);
+    for ((from, to), lane) in [(0, middle), (middle, codes.len())].into_iter().zip(lanes) {
+        *lane = _mm512_fmadd_ps(load_codes(&codes[from..to]), load_floats(&query[from..to]), *lane);
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]

@@ -8,6 +8,8 @@ use super::random::Random;
 
 /// Rounds of signs and a transform. Four are enough for two overlapping halves to mix; six leave a margin.
 const ROUNDS: usize = 6;
+/// One rotation per dimension, for ever: rows of different indexes can be joined as they are.
+const SEED: u64 = 0x5EED;
 
 /// A fixed rotation of vectors of one dimension.
 #[derive(Clone, Debug)]
@@ -20,9 +22,9 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    pub(super) fn new(dimension: usize, seed: u64) -> Self {
+    pub(super) fn new(dimension: usize) -> Self {
         let padded = dimension.next_multiple_of(8);
-        let mut random = Random(seed);
+        let mut random = Random(SEED);
         let sign = |_| if random.next() & 1 == 0 { 1.0 } else { -1.0 };
         Self { dimension, padded, signs: (0..ROUNDS * padded).map(sign).collect() }
     }
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn lengths_and_angles_stay() {
         for dimension in [1, 7, 8, 100, 128, 384, 769] {
-            let rotation = Rotation::new(dimension, 1);
+            let rotation = Rotation::new(dimension);
             let mut random = Random(dimension as u64);
             let mut vector = || {
                 let mut values = vec![0.0; rotation.padded()];
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn one_coordinate_is_spread_over_all() {
-        let rotation = Rotation::new(100, 2);
+        let rotation = Rotation::new(100);
         let mut values = vec![0.0; rotation.padded()];
         values[3] = 1.0;
         rotation.apply(&mut values);

@@ -1,0 +1,305 @@
+//! Searching: route, scan, second stage.
+//!
+//! ```text
+//! route    nearest lists of all parts through their trees, one order for all
+//! probe    per list: fast scan of 1-bit codes -> those whose lower bound beats the k-th distance so far
+//!          -> distance by CODES; after some lists: is the expected miss small enough?
+//! ```
+//!
+//! The distances of a list's survivors are found while the next list is scanned: their rows have come from memory by then.
+//! A part of which few rows count has just those scored. Nothing is allocated once the buffers have grown.
+
+mod few;
+mod probe;
+mod route;
+
+use vb_kernel::{Kernels, Survivor};
+
+use super::codes::{DEVIATION, Table};
+use super::recall::NormalTail;
+use super::source::{Part, Source};
+use super::tree::Scratch;
+use crate::schema::Metric;
+use route::Stop;
+
+/// Candidates beyond the wanted ones, for exact distances to decide.
+const SPARE: usize = 6;
+
+/// What to search for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// How many of the nearest.
+    pub k: usize,
+    /// The share of them to find, on average.
+    pub target: f32,
+    /// Above 1 looks further, below 1 less far, than the index expects to need for the target: what a sampler that compares
+    /// with exact results turns.
+    pub calibration: f32,
+    /// Never more lists than this, once there are `k` results. For measurements.
+    pub lists_max: usize,
+}
+
+impl Request {
+    /// The default recall.
+    pub const TARGET: f32 = 0.98;
+
+    /// The `k` nearest at the default recall.
+    pub fn nearest(k: usize) -> Self {
+        Self { k, target: Self::TARGET, calibration: 1.0, lists_max: usize::MAX }
+    }
+
+    /// Standard deviations between an estimate and the bound that decides: 1.9 loses nothing, 1.2 little.
+    fn deviations(&self) -> f32 {
+        if self.target > 0.99 { 1.9 } else { 1.2 }
+    }
+}
+
+/// A row that may be among the nearest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Near {
+    /// Squared distance to the query or negated inner product, by CODES; without CODES a lower bound by 1-bit
+    /// codes; minus infinity if nothing is known.
+    pub rank: f32,
+    /// Which part.
+    pub part: u32,
+    /// Which of its rows.
+    pub row: u32,
+}
+
+/// What a search did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Lists scanned.
+    pub lists: usize,
+    /// Lists left out because none of their rows counts.
+    pub lists_skipped: usize,
+    /// Vectors in the lists scanned.
+    pub codes: usize,
+    /// Rows of CODES read.
+    pub rows: usize,
+    /// Bytes of lists and CODES read.
+    pub bytes: usize,
+    /// Estimated share of the nearest that was found.
+    pub recall: f32,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome {
+    /// [`Searcher::near`] has the candidates.
+    Done(Work),
+    /// [`Searcher::missing`] names the lists to load before trying again.
+    Missing,
+}
+
+/// What searches keep between them, so that none allocates. It fits any parts.
+#[derive(Debug)]
+pub struct Searcher {
+    kernels: Kernels,
+    tail: NormalTail,
+    /// The query, rotated, around the origin.
+    rotated: Vec<f32>,
+    queries: Vec<Query>,
+    scratch: Scratch,
+    /// Lists of trees, in the order of looking into them as far as that was needed.
+    stops: Vec<Stop>,
+    /// Lists of flat parts.
+    flats: Vec<Stop>,
+    survivors: Vec<Survivor>,
+    /// A word per block of the list being scanned.
+    words: Vec<u32>,
+    waiting: Vec<Waiting>,
+    nearest: Vec<Near>,
+    missing: Vec<(u32, u32)>,
+    work: Work,
+    trace: Option<Vec<Checkpoint>>,
+    /// How many candidates to keep, beside those of unknown rank.
+    keep: usize,
+    /// Candidates of unknown rank, the first of all.
+    named: usize,
+    /// Whether candidates are ranked by CODES.
+    by_codes: bool,
+}
+
+/// The query as one part sees it.
+#[derive(Clone, Debug, Default)]
+struct Query {
+    values: Vec<f32>,
+    table: Table,
+    squared: f32,
+    sum: f32,
+    /// From an estimated sum to the one that bounds.
+    margin: f32,
+    /// What ranks by inner product lack because rows are around a centre.
+    shift: f32,
+    /// Its rows were scored without their lists.
+    is_done: bool,
+}
+
+/// What a traced search had after some list.
+#[derive(Clone, Debug)]
+pub(super) struct Checkpoint {
+    pub(super) miss: f32,
+    /// The `k` nearest.
+    pub(super) rows: Vec<u32>,
+}
+
+/// A survivor of the fast scan.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    bound: f32,
+    part: u32,
+    row: u32,
+}
+
+impl Searcher {
+    /// With empty buffers.
+    pub fn new(kernels: Kernels) -> Self {
+        Self {
+            kernels,
+            tail: NormalTail::new(),
+            rotated: Vec::new(),
+            queries: Vec::new(),
+            scratch: Scratch::default(),
+            stops: Vec::new(),
+            flats: Vec::new(),
+            survivors: Vec::new(),
+            words: Vec::new(),
+            waiting: Vec::new(),
+            nearest: Vec::new(),
+            missing: Vec::new(),
+            work: Work::default(),
+            trace: None,
+            keep: 0,
+            named: 0,
+            by_codes: true,
+        }
+    }
+
+    /// Finds candidates for the `k` rows nearest to `vector` in all parts, or names what must be loaded. A pure function
+    /// of the bytes of the parts: the same at every level and after every order of loading.
+    ///
+    /// There are at least as many candidates as the smaller of `k` and the rows that count, and some more: the
+    /// caller's exact distances decide.
+    ///
+    /// # Panics
+    /// If parts differ in metric or dimension, or the vector's dimension is another.
+    pub fn search<S: Source>(
+        &mut self,
+        vector: &[f32],
+        parts: &[Part<'_, S>],
+        request: &Request,
+    ) -> Outcome {
+        if let Some(first) = parts.first() {
+            let shape = first.index.shape;
+            assert_eq!(vector.len(), shape.dimension, "a vector of the index's dimension");
+            self.rotated.resize(shape.padded(), 0.0);
+            first.index.rotate(vector, &mut self.rotated);
+        }
+        self.search_rotated(parts, request)
+    }
+
+    /// Searches for the vector in `rotated`.
+    fn search_rotated<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) -> Outcome {
+        self.begin(parts, request);
+        if request.k > 0 {
+            self.score_few(parts);
+            self.route(parts, request);
+            if !self.probe(parts, request) {
+                return Outcome::Missing;
+            }
+        }
+        Outcome::Done(self.work)
+    }
+
+    /// Searches for a rotated vector without ever having enough, and notes what there was after each list.
+    pub(super) fn trace<S: Source>(
+        &mut self,
+        rotated: &[f32],
+        parts: &[Part<'_, S>],
+        request: &Request,
+    ) -> (Vec<Checkpoint>, &[Near]) {
+        self.rotated.clear();
+        self.rotated.extend_from_slice(rotated);
+        self.trace = Some(Vec::new());
+        self.search_rotated(parts, request);
+        (self.trace.take().unwrap_or_default(), &self.nearest)
+    }
+
+    /// The candidates of the last search, nearest first; equal ones by part and row.
+    pub fn near(&self) -> &[Near] {
+        &self.nearest
+    }
+
+    /// The lists that the last search lacked, all of this wave: (part, list).
+    pub fn missing(&self) -> &[(u32, u32)] {
+        &self.missing
+    }
+
+    fn begin<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) {
+        self.work = Work { recall: 1.0, ..Work::default() };
+        self.nearest.clear();
+        self.missing.clear();
+        self.waiting.clear();
+        self.stops.clear();
+        self.flats.clear();
+        self.named = 0;
+        self.by_codes = parts.iter().all(|part| part.source.has_rows());
+        self.keep = if self.by_codes { request.k + SPARE } else { 8 * request.k + 64 };
+        let Some(first) = parts.first() else { return };
+        let same = |part: &Part<'_, S>| (part.index.shape.metric, part.index.shape.dimension);
+        assert!(parts.iter().all(|part| same(part) == same(first)), "parts of one index");
+        self.queries.resize_with(parts.len().max(self.queries.len()), Query::default);
+        for (query, part) in self.queries.iter_mut().zip(parts) {
+            query.fill(&self.rotated, part, request, self.kernels);
+        }
+    }
+
+    /// Ranks from here on cannot enter the candidates.
+    fn threshold(&self) -> f32 {
+        self.nearest.get(self.named + self.keep - 1).map_or(f32::INFINITY, |near| near.rank)
+    }
+
+    /// Takes a candidate in that is below the threshold.
+    fn offer(&mut self, near: Near) {
+        let is_known = |known: &Near| known.row == near.row && known.part == near.part;
+        if let Some(known) = self.nearest.iter().position(is_known) {
+            if self.nearest[known].rank <= near.rank {
+                return;
+            }
+            self.nearest.remove(known);
+        }
+        self.nearest.truncate(self.named + self.keep - 1);
+        let order = |near: &Near| (near.rank, near.part, near.row);
+        let place = self.nearest.partition_point(|known| order(known) < order(&near));
+        self.nearest.insert(place, near);
+    }
+}
+
+impl Query {
+    fn fill<S>(
+        &mut self,
+        rotated: &[f32],
+        part: &Part<'_, S>,
+        request: &Request,
+        kernels: Kernels,
+    ) {
+        let centre = &part.index.centre_rotated;
+        self.values.clear();
+        self.shift = 0.0;
+        match part.index.shape.metric {
+            Metric::InnerProduct => {
+                self.values.extend_from_slice(rotated);
+                self.shift = -kernels.dot(rotated, centre);
+            }
+            Metric::Euclidean | Metric::Cosine => {
+                self.values.extend(rotated.iter().zip(centre).map(|(value, centre)| value - centre));
+            }
+        }
+        self.table.fill(&self.values);
+        self.squared = kernels.norm_squared(&self.values);
+        self.sum = self.values.iter().sum();
+        self.margin = request.deviations() * DEVIATION * self.squared.sqrt();
+        self.is_done = false;
+    }
+}
