@@ -8,6 +8,8 @@
 //!   targets=A,B     recalls to search for
 //!   k=N             how many of the nearest (default 10)
 //!   filters         also with random filters that keep 0.1 % to 90 %
+//!   merge           also an index merged from four of a quarter each, one after another
+//!   lists=N         never more lists
 //! ANN_DATA          the folder of the sets (default bench/data/work)
 //! ```
 use std::time::Instant;
@@ -16,8 +18,8 @@ use rayon::prelude::*;
 use vb_kernel::Kernels;
 use vb_search::Metric;
 use vb_search::ann::{
-    Built, Builder, Index, Near, Outcome, Params, Part, Request, RowBits, RowMask, RowOrder,
-    Searcher, Whole, Work,
+    Built, Builder, Index, MergeInput, Near, Outcome, Params, Part, Request, RowBits, RowMask, RowOrder,
+    Searcher, Whole, Work, merge,
 };
 
 /// A data set in memory.
@@ -35,6 +37,7 @@ struct Options {
     targets: Vec<f32>,
     k: usize,
     filters: bool,
+    merge: bool,
     lists_max: usize,
 }
 
@@ -47,6 +50,10 @@ fn main() {
     set.cut(options.rows, options.k, kernels);
     let built = build(&set, &options, kernels);
     measure(&set, &built, &options, kernels);
+    if options.merge {
+        let built = merge_quarters(&set, &options, kernels);
+        measure(&set, &built, &options, kernels);
+    }
 }
 
 impl Options {
@@ -74,6 +81,7 @@ impl Options {
             targets,
             k: number("k", 10),
             filters: has("filters"),
+            merge: has("merge"),
             lists_max: number("lists", usize::MAX),
         }
     }
@@ -141,6 +149,44 @@ fn build(set: &Set, options: &Options, kernels: Kernels) -> Built {
         share(&built.codes),
     );
     built
+}
+
+/// Merges an index of the first quarter with those of the others, one after another.
+fn merge_quarters(set: &Set, options: &Options, kernels: Kernels) -> Built {
+    let params = Params { order: RowOrder::AsGiven, ..options.params };
+    let size = set.rows().div_ceil(4) * set.dimension;
+    let mut merged: Option<Built> = None;
+    let mut seconds = 0.0;
+    for vectors in set.base.chunks(size) {
+        let next = build_index(vectors, params, kernels);
+        let before = process_seconds();
+        merged = Some(match merged {
+            None => next,
+            Some(merged) => merge_two(&params, &merged, &next, kernels),
+        });
+        seconds += process_seconds() - before;
+    }
+    println!("merged from four quarters in {seconds:.1} CPU s:");
+    merged.expect("there are vectors")
+}
+
+fn merge_two(params: &Params, first: &Built, second: &Built, kernels: Kernels) -> Built {
+    let open = |built: &Built| Index::open(&built.tree).expect("it was just built");
+    let (a, b) = (open(first), open(second));
+    let rows = a.rows() + b.rows();
+    let numbers: Vec<u32> = (0..rows).collect();
+    let (of_a, of_b) = numbers.split_at(a.rows() as usize);
+    let inputs = [
+        MergeInput { index: &a, lists: &first.lists, codes: &first.codes, rows: of_a },
+        MergeInput { index: &b, lists: &second.lists, codes: &second.codes, rows: of_b },
+    ];
+    merge(params, &inputs, rows, kernels).expect("they were just built")
+}
+
+fn build_index(vectors: &[f32], params: Params, kernels: Kernels) -> Built {
+    let mut builder = Builder::new(params, kernels);
+    builder.push(vectors);
+    builder.finish()
 }
 
 fn measure(set: &Set, built: &Built, options: &Options, kernels: Kernels) {

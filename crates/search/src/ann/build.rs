@@ -8,14 +8,18 @@ use vb_kernel::Kernels;
 
 use super::cluster::{Clusters, Vectors, cluster};
 use super::codes::{ListEncoder, encode_row};
-use super::index::{Index, List, tame, unit_scale};
+use super::index::{Index, List, rotate};
 use super::params::{Params, RowOrder, Shape};
 use super::recall::Model;
 use super::rotation::Rotation;
 use super::{FLAT_LIST_ROWS, FLAT_ROWS};
 
-/// Rows that the centre is the mean of: the first.
-const CENTRE_ROWS: usize = 8192;
+/// Rows that the centre is the mean of at first.
+const CENTRE_ROWS: usize = 4096;
+/// The centre moves if the mean is further from it than this share of the mean squared length.
+const FAR: f64 = 0.002;
+/// Rows whose mean is one job.
+const MEAN_CHUNK: usize = 4096;
 /// Rows encoded by one job.
 const CHUNK: usize = 512;
 
@@ -38,9 +42,8 @@ pub struct Builder {
     params: Params,
     kernels: Kernels,
     rotation: Rotation,
-    /// Vectors that came before the centre was known.
-    early: Vec<f32>,
-    encoder: Option<RowEncoder>,
+    /// What rows are around; `None` before the first.
+    centre: Option<Vec<f32>>,
     codes: Vec<u8>,
 }
 
@@ -48,7 +51,7 @@ impl Builder {
     /// Without vectors. The work of all methods is done by the calling thread pool.
     pub fn new(params: Params, kernels: Kernels) -> Self {
         let rotation = Rotation::new(params.dimension);
-        Self { params, kernels, rotation, early: Vec::new(), encoder: None, codes: Vec::new() }
+        Self { params, kernels, rotation, centre: None, codes: Vec::new() }
     }
 
     /// Adds row-major vectors.
@@ -57,36 +60,32 @@ impl Builder {
     /// If they are not whole vectors of the dimension.
     pub fn push(&mut self, vectors: &[f32]) {
         assert!(vectors.len().is_multiple_of(self.params.dimension), "whole vectors");
-        if let Some(encoder) = &self.encoder {
-            return encoder.encode(vectors, self.kernels, &mut self.codes);
+        let shape = self.params.shape();
+        let rotate = |vector: &[f32], out: &mut [f32]| rotate(shape.metric, &self.rotation, vector, out);
+        if self.centre.is_none() && !vectors.is_empty() {
+            self.centre = Some(mean_of_first(vectors, shape, rotate));
         }
-        self.early.extend_from_slice(vectors);
-        if self.early.len() >= CENTRE_ROWS * self.params.dimension {
-            self.start();
-        }
+        let Some(centre) = &self.centre else { return };
+        let encoder = RowEncoder { shape, centre, kernels: self.kernels };
+        let (dimension, row_bytes) = (shape.dimension, shape.row_bytes());
+        let start = self.codes.len();
+        self.codes.resize(start + vectors.len() / dimension * row_bytes, 0);
+        let out = self.codes[start..].par_chunks_mut(CHUNK * row_bytes);
+        out.zip(vectors.par_chunks(CHUNK * dimension)).for_each(|(out, vectors)| {
+            encoder.encode(vectors.chunks_exact(dimension), rotate, out);
+        });
     }
 
-    /// The sections of all vectors added. Equal vectors in equal order and params give equal bytes, whatever the number of
-    /// threads, the level, or how many were pushed at a time.
+    /// The sections of all vectors added. Equal vectors in equal order, pushed in equal pieces, and equal params give equal
+    /// bytes, whatever the number of threads or the level.
     pub fn finish(mut self) -> Built {
-        if self.encoder.is_none() {
-            self.start();
-        }
-        let encoder = self.encoder.expect("it was just made");
         let shape = self.params.shape();
+        let mut centre = self.centre.unwrap_or_else(|| vec![0.0; shape.padded()]);
+        recentre(shape, &mut centre, &mut self.codes, self.kernels);
         let vectors = Vectors { bytes: &self.codes, shape };
         let clusters = (vectors.rows() >= FLAT_ROWS)
             .then(|| cluster(vectors, self.kernels, self.params.seed));
-        assemble(&self.params, encoder.centre, self.codes, clusters, self.kernels)
-    }
-
-    fn start(&mut self) {
-        let early = std::mem::take(&mut self.early);
-        let shape = self.params.shape();
-        let first = &early[..early.len().min(CENTRE_ROWS * shape.dimension)];
-        let encoder = RowEncoder::new(shape, mean(shape, first), self.rotation.clone());
-        encoder.encode(&early, self.kernels, &mut self.codes);
-        self.encoder = Some(encoder);
+        assemble(&self.params, centre, self.codes, clusters, self.kernels)
     }
 }
 
@@ -98,59 +97,81 @@ pub fn build(vectors: &[f32], params: Params, kernels: Kernels) -> Built {
 }
 
 /// Turns vectors into rows of CODES.
-#[derive(Clone, Debug)]
-pub(super) struct RowEncoder {
-    shape: Shape,
-    pub(super) centre: Vec<f32>,
-    rotation: Rotation,
-    centre_rotated: Vec<f32>,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowEncoder<'a> {
+    pub(super) shape: Shape,
+    pub(super) centre: &'a [f32],
+    pub(super) kernels: Kernels,
 }
 
-impl RowEncoder {
-    pub(super) fn new(shape: Shape, centre: Vec<f32>, rotation: Rotation) -> Self {
-        let mut centre_rotated = vec![0.0; shape.padded()];
-        centre_rotated[..shape.dimension].copy_from_slice(&centre);
-        rotation.apply(&mut centre_rotated);
-        Self { shape, centre, rotation, centre_rotated }
-    }
-
-    /// The rotated vector around the centre, at unit length for cosine.
-    pub(super) fn transform(&self, vector: &[f32], out: &mut [f32]) {
-        let scale = unit_scale(self.shape.metric, vector);
-        out.fill(0.0);
-        out.iter_mut().zip(vector).for_each(|(out, value)| *out = tame(*value * scale));
-        self.rotation.apply(out);
-        out.iter_mut().zip(&self.centre_rotated).for_each(|(out, centre)| *out -= centre);
-    }
-
-    fn encode(&self, vectors: &[f32], kernels: Kernels, codes: &mut Vec<u8>) {
-        let (dimension, row_bytes) = (self.shape.dimension, self.shape.row_bytes());
-        let start = codes.len();
-        codes.resize(start + vectors.len() / dimension * row_bytes, 0);
-        let out = codes[start..].par_chunks_mut(CHUNK * row_bytes);
-        out.zip(vectors.par_chunks(CHUNK * dimension)).for_each(|(out, vectors)| {
-            let mut rotated = vec![0.0; self.shape.padded()];
-            let mut row = Vec::with_capacity(row_bytes);
-            let rows = out.chunks_exact_mut(row_bytes).zip(vectors.chunks_exact(dimension));
-            for (out, vector) in rows {
-                self.transform(vector, &mut rotated);
-                row.clear();
-                encode_row(&rotated, self.shape.row_bits, kernels, &mut row);
-                out.copy_from_slice(&row);
-            }
-        });
+impl RowEncoder<'_> {
+    /// Fills `out` with the rows of `vectors`, each of which `rotate` puts into a rotated vector.
+    pub(super) fn encode<V>(
+        &self,
+        vectors: impl Iterator<Item = V>,
+        rotate: impl Fn(V, &mut [f32]),
+        out: &mut [u8],
+    ) {
+        let row_bytes = self.shape.row_bytes();
+        let mut rotated = vec![0.0; self.shape.padded()];
+        let mut row = Vec::with_capacity(row_bytes);
+        for (out, vector) in out.chunks_exact_mut(row_bytes).zip(vectors) {
+            rotate(vector, &mut rotated);
+            rotated.iter_mut().zip(self.centre).for_each(|(value, centre)| *value -= centre);
+            row.clear();
+            encode_row(&rotated, self.shape.row_bits, self.kernels, &mut row);
+            out.copy_from_slice(&row);
+        }
     }
 }
 
-/// The mean, of vectors at unit length for cosine.
-fn mean(shape: Shape, vectors: &[f32]) -> Vec<f32> {
-    let mut sum = vec![0.0f64; shape.dimension];
-    for row in vectors.chunks_exact(shape.dimension) {
-        let scale = unit_scale(shape.metric, row);
-        sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(tame(*value * scale)));
+/// The mean of the first vectors, rotated.
+fn mean_of_first(vectors: &[f32], shape: Shape, rotate: impl Fn(&[f32], &mut [f32])) -> Vec<f32> {
+    let mut sum = vec![0.0f64; shape.padded()];
+    let mut rotated = vec![0.0; shape.padded()];
+    let first = vectors.chunks_exact(shape.dimension).take(CENTRE_ROWS);
+    let count = first.len() as f64;
+    for vector in first {
+        rotate(vector, &mut rotated);
+        sum.iter_mut().zip(&rotated).for_each(|(sum, value)| *sum += f64::from(*value));
     }
-    let count = (vectors.len() / shape.dimension).max(1) as f64;
     sum.into_iter().map(|sum| (sum / count) as f32).collect()
+}
+
+/// Moves the centre to the mean of all rows, if it is far from it: the first vectors may have been unlike the others.
+pub(super) fn recentre(shape: Shape, centre: &mut [f32], codes: &mut [u8], kernels: Kernels) {
+    let vectors = Vectors { bytes: codes, shape };
+    let Some((shift, length)) = mean_and_length(vectors) else { return };
+    if f64::from(kernels.norm_squared(&shift)) <= FAR * length {
+        return;
+    }
+    let encoder = RowEncoder { shape, centre: &shift, kernels };
+    codes.par_chunks_mut(CHUNK * shape.row_bytes()).for_each(|rows| {
+        let old = rows.to_vec();
+        let old = Vectors { bytes: &old, shape };
+        encoder.encode(0..old.rows() as u32, |row, out| old.decode(row, out), rows);
+    });
+    centre.iter_mut().zip(&shift).for_each(|(centre, shift)| *centre += shift);
+}
+
+/// The mean of all rows, and their mean squared length.
+fn mean_and_length(vectors: Vectors<'_>) -> Option<(Vec<f32>, f64)> {
+    let rows: Vec<u32> = (0..vectors.rows() as u32).collect();
+    let part = |rows: &[u32]| {
+        let mut vector = vec![0.0; vectors.shape.padded()];
+        let (mut sum, mut squares) = (vec![0.0f64; vector.len()], 0.0f64);
+        for row in rows {
+            vectors.decode(*row, &mut vector);
+            sum.iter_mut().zip(&vector).for_each(|(sum, value)| *sum += f64::from(*value));
+            squares += vector.iter().map(|value| f64::from(value * value)).sum::<f64>();
+        }
+        (sum, squares)
+    };
+    let parts: Vec<(Vec<f64>, f64)> = rows.par_chunks(MEAN_CHUNK).map(part).collect();
+    let count = rows.len() as f64;
+    let mean = |place| (parts.iter().map(|part| part.0[place]).sum::<f64>() / count) as f32;
+    let length = parts.iter().map(|part| part.1).sum::<f64>() / count;
+    (count > 0.0).then(|| ((0..vectors.shape.padded()).map(mean).collect(), length))
 }
 
 /// Lists of clustered rows, or those of a flat index.

@@ -1,7 +1,7 @@
 //! Measuring an index with some of its own rows as queries; see `recall`.
 //!
-//! Each of those searches goes on far beyond what is needed, and notes on its way the expected miss and what it has
-//! found. What it has in the end counts as the truth; so the miss at which searches have, on average, the wanted
+//! Each of those searches goes on far beyond what is needed, and notes on its way the expected gain and what it has
+//! found. What it has in the end counts as the truth; so the gain at which searches have, on average, the wanted
 //! share of it is where to stop.
 
 use rayon::prelude::*;
@@ -24,10 +24,10 @@ const LISTS: usize = 320;
 /// Lists and vectors of each whose residuals' directions are looked at, per query.
 const NEAR_LISTS: usize = 12;
 const NEAR_ROWS: usize = 12;
-/// Expected misses that are tried: from the first down by the ratio.
-const STOP_FIRST: f32 = 8.0;
+/// Gains that are tried: from the first down by the ratio.
+const STOP_FIRST: f32 = 0.5;
 const STOP_RATIO: f32 = 0.85;
-const STOPS: usize = 80;
+const STOPS: usize = 70;
 
 /// The model of an index with a tree; that of a flat one is never asked.
 pub(super) fn model(
@@ -43,9 +43,9 @@ pub(super) fn model(
     let all: Vec<u32> = (0..index.rows).collect();
     let sample = Random(seed).sample(&all, QUERIES);
     index.model.effective = effective(index, lists, codes, &sample, kernels);
-    let traces: Vec<Vec<(f32, f32)>> =
+    let traces: Vec<Vec<Noted>> =
         sample.par_iter().map(|row| trace(index, lists, codes, *row, kernels)).collect();
-    let mut model = Model { stops: stops(&traces), ..index.model };
+    let mut model = Model { stops: stops(&traces), missed: missed(&traces), ..index.model };
     let stop = model.stop(Request::TARGET);
     let mut needed: Vec<usize> = traces.iter().map(|trace| first_below(trace, stop)).collect();
     needed.sort_unstable();
@@ -109,12 +109,21 @@ fn squared_cosines(
     (sum, count)
 }
 
-/// The expected miss and the share of the truth found, along one search.
-fn trace(index: &Index, lists: &[u8], codes: &[u8], row: u32, kernels: Kernels) -> Vec<(f32, f32)> {
+/// What a search had at some place.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    gain: f32,
+    miss: f32,
+    /// The share of the truth.
+    recall: f32,
+}
+
+/// What one search had along its way.
+fn trace(index: &Index, lists: &[u8], codes: &[u8], row: u32, kernels: Kernels) -> Vec<Noted> {
     let vectors = Vectors { bytes: codes, shape: index.shape };
     let mut query = vec![0.0; index.shape.padded()];
     vectors.decode(row, &mut query);
-    query.iter_mut().zip(&index.centre_rotated).for_each(|(value, centre)| *value += centre);
+    query.iter_mut().zip(&index.centre).for_each(|(value, centre)| *value += centre);
     let parts = [Part { index, source: Whole { index, lists, codes }, allowed: None }];
     let request = Request { target: 1.0, lists_max: LISTS, ..Request::nearest(K + 1) };
     let mut searcher = Searcher::new(kernels);
@@ -123,20 +132,21 @@ fn trace(index: &Index, lists: &[u8], codes: &[u8], row: u32, kernels: Kernels) 
         near.iter().map(|near| near.row).filter(|other| *other != row).take(K).collect();
     let share = |checkpoint: &Checkpoint| {
         let found = truth.iter().filter(|row| checkpoint.rows.contains(row)).count();
-        (checkpoint.miss, found as f32 / truth.len().max(1) as f32)
+        let recall = found as f32 / truth.len().max(1) as f32;
+        Noted { gain: checkpoint.gain, miss: checkpoint.miss, recall }
     };
     checkpoints.iter().map(share).collect()
 }
 
-/// The first place of a trace where the expected miss is below `stop`, or its end.
-fn first_below(trace: &[(f32, f32)], stop: f32) -> usize {
-    trace.iter().position(|(miss, _)| *miss <= stop).unwrap_or(trace.len())
+/// The first place of a trace where the gain is at most `stop`, or its end.
+fn first_below(trace: &[Noted], stop: f32) -> usize {
+    trace.iter().position(|noted| noted.gain <= stop).unwrap_or(trace.len())
 }
 
-/// The largest expected miss at which the average recall is at least each target.
-fn stops(traces: &[Vec<(f32, f32)>]) -> [f32; 8] {
+/// The largest gain at which the average recall is at least each target.
+fn stops(traces: &[Vec<Noted>]) -> [f32; 8] {
     let recall_at = |stop: f32| {
-        let of = |trace: &Vec<(f32, f32)>| trace.get(first_below(trace, stop)).map_or(1.0, |at| at.1);
+        let of = |trace: &Vec<Noted>| trace.get(first_below(trace, stop)).map_or(1.0, |at| at.recall);
         traces.iter().map(of).sum::<f32>() / traces.len() as f32
     };
     let tried = std::iter::successors(Some(STOP_FIRST), |stop| Some(stop * STOP_RATIO)).take(STOPS);
@@ -145,4 +155,12 @@ fn stops(traces: &[Vec<(f32, f32)>]) -> [f32; 8] {
         let enough = curve.iter().find(|(_, recall)| *recall >= target);
         enough.or(curve.last()).map_or(STOP_FIRST, |(stop, _)| *stop)
     })
+}
+
+/// How many were missed for each that was expected, over all places.
+fn missed(traces: &[Vec<Noted>]) -> f32 {
+    let all = || traces.iter().flatten().filter(|noted| noted.miss < 1.0);
+    let expected: f32 = all().map(|noted| noted.miss).sum();
+    let missed: f32 = all().map(|noted| 1.0 - noted.recall).sum();
+    if expected > 0.0 && missed > 0.0 { (missed / expected).clamp(0.01, 100.0) } else { 1.0 }
 }

@@ -142,10 +142,14 @@ impl<'a> ListEncoder<'a> {
         self.residual.iter_mut().zip(pairs).for_each(|(r, (value, center))| *r = value - center);
         let (factors, squared) = factors(self.shape.metric, &self.residual, self.centroid);
         self.spread += squared;
-        let block = push_block(self.shape, &self.residual, self.rows.len(), &mut self.blocks);
-        if self.rows.len().is_multiple_of(BLOCK) {
+        let (place, bytes) = (self.rows.len() % BLOCK, self.shape.block_bytes());
+        if place == 0 {
             self.factors.clear();
+            self.blocks.resize(self.blocks.len() + bytes, 0);
         }
+        let start = self.blocks.len() - bytes;
+        let block = &mut self.blocks[start..];
+        set_signs(&self.residual, place, block);
         self.factors.push(factors);
         self.rows.push(row);
         if self.factors.len() == BLOCK {
@@ -166,25 +170,13 @@ impl<'a> ListEncoder<'a> {
     }
 }
 
-/// Puts the signs of a residual at `place` of the blocks; returns their last block.
-pub(super) fn push_block<'b>(
-    shape: Shape,
-    residual: &[f32],
-    place: usize,
-    blocks: &'b mut Vec<u8>,
-) -> &'b mut [u8] {
-    let bytes = shape.block_bytes();
-    if place.is_multiple_of(BLOCK) {
-        blocks.resize(blocks.len() + bytes, 0);
-    }
-    let start = blocks.len() - bytes;
-    let block = &mut blocks[start..];
-    let (shift, place) = if place % BLOCK < BLOCK / 2 { (0, place) } else { (4, place) };
+/// Puts the signs of a residual at `place` of a block of zeros there.
+pub(super) fn set_signs(residual: &[f32], place: usize, block: &mut [u8]) {
+    let shift = if place < BLOCK / 2 { 0 } else { 4 };
     for (group, values) in residual.chunks_exact(4).enumerate() {
         let bits = (0..4).fold(0, |bits, bit| bits | u8::from(values[bit] >= 0.0) << bit);
         block[group * vb_kernel::GROUP_BYTES + place % (BLOCK / 2)] |= bits << shift;
     }
-    block
 }
 
 /// Writes the factors of a block, at most 32 of them, and what they are worth.

@@ -3,8 +3,8 @@
 //! ```text
 //! u8 x 4 "VBAN" | u16 version = 1 | u8 metric | u8 row bits | u32 dimension D | u32 rows | u32 lists L
 //! u32 groups G | u32 children C | f32 effective dimension | f32 stop x 8 | u32 lists at start
-//! f32 centre x D
-//! f32 coarse x G P                                   P is D rounded up to a multiple of 8
+//! f32 rotated centre x P                             P is D rounded up to a multiple of 8
+//! f32 coarse x G P
 //! u32 first child x (G + 1)
 //! child x C:    u32 list | f32 low | f32 step | f32 squared norm
 //! u8 code x C P
@@ -34,8 +34,6 @@ use crate::schema::Metric;
 
 const MAGIC: &[u8; 4] = b"VBAN";
 const VERSION: u16 = 1;
-/// Runs start at multiples of this.
-const RUN_ALIGN: u64 = 64;
 const DIMENSION_MAX: u32 = 1 << 16;
 const ROWS_MAX: u32 = 1 << 30;
 const LIST_BYTES: usize = 16;
@@ -46,9 +44,8 @@ const PART: &str = "tree of a vector index";
 pub struct Index {
     pub(super) shape: Shape,
     pub(super) rows: u32,
+    /// What rotated vectors are taken around.
     pub(super) centre: Vec<f32>,
-    /// The centre, rotated.
-    pub(super) centre_rotated: Vec<f32>,
     pub(super) rotation: Rotation,
     pub(super) model: Model,
     /// `None`: flat.
@@ -69,6 +66,9 @@ pub(super) struct List {
 }
 
 impl Index {
+    /// Runs start at multiples of this.
+    pub(super) const RUN_ALIGN: u64 = 64;
+
     /// Opens a TREE section.
     pub fn open(tree: &[u8]) -> Result<Self, Corrupt> {
         let kernels = Kernels::detect();
@@ -76,7 +76,7 @@ impl Index {
         let header = Header::decode(&mut input)?;
         let shape = header.shape;
         let model = Model::decode(&mut input)?;
-        let centre = floats(&mut input, 1, shape.dimension)?;
+        let centre = floats(&mut input, 1, shape.padded())?;
         let sizes = TreeSizes {
             dimension: shape.padded(),
             centroids: header.lists,
@@ -109,14 +109,11 @@ impl Index {
         lists: Vec<List>,
     ) -> Self {
         let rotation = Rotation::new(shape.dimension);
-        let mut centre_rotated = vec![0.0; shape.padded()];
-        centre_rotated[..shape.dimension].copy_from_slice(&centre);
-        rotation.apply(&mut centre_rotated);
-        let mut index = Self { shape, rows, centre, centre_rotated, rotation, model, tree, lists };
+        let mut index = Self { shape, rows, centre, rotation, model, tree, lists };
         let mut start = 0u64;
         for list in &mut index.lists {
             list.start = start;
-            start += (shape.run_bytes(list.count as usize) as u64).next_multiple_of(RUN_ALIGN);
+            start += (shape.run_bytes(list.count as usize) as u64).next_multiple_of(Self::RUN_ALIGN);
         }
         index
     }
@@ -182,7 +179,7 @@ impl Index {
     pub fn lists_bytes(&self) -> u64 {
         self.lists.last().map_or(0, |list| {
             let bytes = self.shape.run_bytes(list.count as usize) as u64;
-            list.start + bytes.next_multiple_of(RUN_ALIGN)
+            list.start + bytes.next_multiple_of(Self::RUN_ALIGN)
         })
     }
 
@@ -241,15 +238,20 @@ impl Index {
 
     /// Makes `out` the rotated vector, at unit length for cosine, without its centre taken away.
     pub(super) fn rotate(&self, vector: &[f32], out: &mut [f32]) {
-        let scale = unit_scale(self.shape.metric, vector);
-        out.fill(0.0);
-        out.iter_mut().zip(vector).for_each(|(out, value)| *out = tame(*value * scale));
-        self.rotation.apply(out);
+        rotate(self.shape.metric, &self.rotation, vector, out);
     }
 }
 
+/// Makes `out` the rotated vector, at unit length for cosine.
+pub(super) fn rotate(metric: Metric, rotation: &Rotation, vector: &[f32], out: &mut [f32]) {
+    let scale = unit_scale(metric, vector);
+    out.fill(0.0);
+    out.iter_mut().zip(vector).for_each(|(out, value)| *out = tame(*value * scale));
+    rotation.apply(out);
+}
+
 /// What makes a vector of a cosine field one of unit length.
-pub(super) fn unit_scale(metric: Metric, vector: &[f32]) -> f32 {
+fn unit_scale(metric: Metric, vector: &[f32]) -> f32 {
     if metric != Metric::Cosine {
         return 1.0;
     }
@@ -262,7 +264,7 @@ pub(super) fn unit_scale(metric: Metric, vector: &[f32]) -> f32 {
 }
 
 /// Values whose sums of squares stay finite. Among larger ones only the exact step tells which is nearer.
-pub(super) fn tame(value: f32) -> f32 {
+fn tame(value: f32) -> f32 {
     const LARGEST: f32 = 1e15;
     if value.is_nan() { 0.0 } else { value.clamp(-LARGEST, LARGEST) }
 }

@@ -139,6 +139,9 @@ struct Query {
 /// What a traced search had after some list.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoint {
+    /// Expected in the next lists, per list and wanted row.
+    pub(super) gain: f32,
+    /// Expected in all lists left, per wanted row.
     pub(super) miss: f32,
     /// The `k` nearest.
     pub(super) rows: Vec<u32>,
@@ -284,7 +287,7 @@ impl Query {
         request: &Request,
         kernels: Kernels,
     ) {
-        let centre = &part.index.centre_rotated;
+        let centre = &part.index.centre;
         self.values.clear();
         self.shift = 0.0;
         match part.index.shape.metric {

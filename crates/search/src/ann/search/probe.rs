@@ -17,6 +17,8 @@ const SORTED_LISTS: usize = 3;
 const SORTED_SURVIVORS: usize = 64;
 /// The expected miss is looked at after so many lists first, then ever less often.
 const CHECK_FIRST: usize = 4;
+/// Lists whose expected gain decides whether to go on.
+const WINDOW: usize = 8;
 /// Bytes of the next list to prefetch; the processor itself goes on from there.
 const HEAD_BYTES: usize = 1024;
 /// Survivors whose rows are prefetched.
@@ -60,6 +62,7 @@ impl Searcher {
             return false;
         }
         self.second_stage(parts, self.waiting.len());
+        self.work.recall = self.estimate(parts, request.k, progress.place);
         true
     }
 
@@ -74,7 +77,10 @@ impl Searcher {
         if place >= request.lists_max && self.kth_rank(request.k).is_some() {
             return false;
         }
-        if place >= progress.check {
+        if place + WINDOW > progress.ordered && progress.ordered < self.stops.len() {
+            progress.ordered = self.order(progress.ordered, ORDERED);
+        }
+        if place >= progress.check && place < self.stops.len() {
             progress.check = place + if self.trace.is_some() { 1 } else { (place / 8).max(2) };
             if self.is_enough(parts, request, place) {
                 return false;
@@ -84,8 +90,6 @@ impl Searcher {
             if std::mem::replace(&mut progress.is_whole, true) || !self.route_rest(parts) {
                 return false;
             }
-        }
-        if place == progress.ordered {
             progress.ordered = self.order(place, ORDERED);
         }
         true
@@ -107,21 +111,38 @@ impl Searcher {
         self.nearest.get(self.named + k - 1).map(|near| near.rank)
     }
 
-    /// Whether few of the wanted are expected in the stops from `place` on.
+    /// Whether the next lists are not expected to hold enough of the wanted to be worth their while.
     fn is_enough<S>(&mut self, parts: &[Part<'_, S>], request: &Request, place: usize) -> bool {
-        let Some(rank) = self.kth_rank(request.k) else { return false };
-        let Some(first) = self.stops.first() else { return true };
-        let part = &parts[first.part as usize];
-        let rank = if self.by_codes { rank } else { rank + self.slack(part.index, first) };
-        let expected = |sum: f32, stop: &Stop| sum + stop.expected(&self.tail, rank);
-        let miss = self.stops[place..].iter().fold(0.0, expected) / request.k as f32;
-        self.work.recall = part.index.model.recall(miss);
-        if let Some(trace) = &mut self.trace {
+        let Some(rank) = self.known_rank(parts, request.k) else { return false };
+        let next = &self.stops[place..self.stops.len().min(place + WINDOW)];
+        let gain = self.expected(next, rank) / (WINDOW * request.k) as f32;
+        if self.trace.is_some() {
+            let miss = self.expected(&self.stops[place..], rank) / request.k as f32;
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
-            trace.push(Checkpoint { miss, rows });
+            self.trace.get_or_insert_default().push(Checkpoint { gain, miss, rows });
             return false;
         }
-        miss * request.calibration <= part.index.model.stop(request.target)
+        let Some(first) = self.stops.first() else { return true };
+        gain * request.calibration <= parts[first.part as usize].index.model.stop(request.target)
+    }
+
+    /// Vectors expected in stops that are nearer than `rank`.
+    fn expected(&self, stops: &[Stop], rank: f32) -> f32 {
+        stops.iter().fold(0.0, |sum, stop| sum + stop.expected(&self.tail, rank))
+    }
+
+    /// The distance of the k-th nearest so far, about.
+    fn known_rank<S>(&self, parts: &[Part<'_, S>], k: usize) -> Option<f32> {
+        let rank = self.kth_rank(k)?;
+        let first = self.stops.first().filter(|_| !self.by_codes);
+        Some(rank + first.map_or(0.0, |stop| self.slack(parts[stop.part as usize].index, stop)))
+    }
+
+    /// The share of the wanted that was found, by what is expected in the stops from `place` on.
+    fn estimate<S>(&self, parts: &[Part<'_, S>], k: usize, place: usize) -> f32 {
+        let (Some(first), Some(rank)) = (self.stops.first(), self.known_rank(parts, k)) else { return 1.0 };
+        let miss = self.expected(&self.stops[place..], rank) / k as f32;
+        parts[first.part as usize].index.model.recall(miss)
     }
 
     /// How far bounds lie below distances, about.
