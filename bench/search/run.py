@@ -5,6 +5,7 @@
     python3 bench/search/run.py --quick                           a small part of each set, without the others, under two minutes
     python3 bench/search/run.py --only glove100,engine,scann      only these sets, engines, parts
     python3 bench/search/run.py --only minilm384,curve --reuse    over what an earlier run built, its results kept
+    python3 bench/search/run.py --check                           the tests of these programs
     python3 bench/search/run.py --scale                           how everything grows from 10,000 to 1,000,000 generated rows
 
 Needs the sets of bench/data. The others are packages fetched by name into a virtual environment, pinned in
@@ -37,6 +38,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="comma-separated names of sets, engines and parts; a kind of which none is named is whole")
     parser.add_argument("--quick", action="store_true", help="a small part of each set; others only if named in --only")
+    parser.add_argument("--check", action="store_true", help="test these programs and measure nothing")
     parser.add_argument("--scale", action="store_true", help="generated sets of growing size instead of the real ones")
     parser.add_argument("--scale-rows", type=int, default=max(SCALE_ROWS), help="the largest size")
     parser.add_argument("--reuse", action="store_true", help="open what an earlier run built, and add to its results")
@@ -191,11 +193,11 @@ def measure_set(arguments, options, data, engines, results):
 
 
 def measure_scale(arguments, options, sets, engines, results):
-    """Growing sizes of generated rows; each size in a process of its own."""
+    """Growing sizes of generated rows; each size in a process of its own. Returns what failed, as the closing line names it."""
     from measure import prepare
     from measure.parts import Measure, Set
 
-    most = arguments.scale_rows
+    most, failed = arguments.scale_rows, []
     for name in sets:
         folder = arguments.out / "sets" / f"{name}-{most}"
         if not (folder / "set.json").exists():
@@ -206,10 +208,13 @@ def measure_scale(arguments, options, sets, engines, results):
             for engine in engines:
                 measure = Measure(data, {}, options, lambda engine, place: options.start(data, engine, place), say)
                 found = measure.tried(engine, "scale", lambda: one_size(measure, engine))
-                if found:
+                if not found:
+                    failed.append(f"{name} {engine} {rows}")
+                else:
                     results.setdefault(name, {}).setdefault(engine, {})[str(rows)] = found
                     point = found["points"][0]
                     say(f"{name} {rows} {engine}: {found['cpu']:.1f} CPU s, recall {point['recall']:.3f}, {point['qps']:.0f} QPS per core, {point.get('bytes', 0):.0f} bytes per query")
+    return failed
 
 
 def one_size(measure, engine):
@@ -268,6 +273,10 @@ def main():
     arguments.out = arguments.out.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
     enter_environment(arguments.out)
+    if arguments.check:
+        import test_measure
+
+        return test_measure.run()
     started = time.monotonic()
     sets, engines, parts = choose(arguments.only)
     named = arguments.only.split(",")
@@ -279,8 +288,9 @@ def main():
     results["absent"] = install([engine for engine in engines if engine not in OURS])
     engines = [engine for engine in engines if engine not in results["absent"]]
     options = Options(arguments, parts)
+    failed = []
     if arguments.scale:
-        measure_scale(arguments, options, [name for name in sets if name in SCALE_SETS], engines, results["scale"])
+        failed = measure_scale(arguments, options, [name for name in sets if name in SCALE_SETS], engines, results["scale"])
     for name in [] if arguments.scale else [name for name in sets if name in SETS]:
         data = prepared(arguments, name)
         kept = results["sets"].setdefault(name, {"engines": {}})
@@ -289,7 +299,7 @@ def main():
         write(arguments, results)
     write(arguments, results)
     closing(results)
-    failed = [f"{name} {engine} {part}" for name, one in results["sets"].items() for engine, found in one["engines"].items() for part in found.get("failed", {})]
+    failed += [f"{name} {engine} {part}" for name, one in results["sets"].items() for engine, found in one["engines"].items() for part in found.get("failed", {})]
     say(f"done in {time.monotonic() - started:.0f} s: {arguments.out / 'index.html'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     # Another engine's failure is a result; one of this project's is an error.
     return any(name.split()[1] in OURS for name in failed)

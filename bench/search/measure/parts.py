@@ -76,6 +76,7 @@ class Measure:
     def tried(self, engine, part, work):
         """Runs `work`; a failure is kept as the part's result, and the run goes on."""
         started = time.monotonic()
+        self.of(engine).get("failed", {}).pop(part, None)
         try:
             return work()
         except (Failed, OSError) as error:
@@ -231,18 +232,17 @@ class Measure:
     def churn(self, worker):
         rows, base, shift = self.data.rows, np.array(self.data.base[: self.data.rows]), self.data.array("shift")
         worker.ask(do="build", rows=BATCH)
-        current = base.copy()
-        done = {"insert": self.put(worker, current, BATCH, rows, BATCH, "base", 0, base, "query")}
+        done = {"insert": self.put(worker, base, BATCH, rows, BATCH, "base", 0, None, "query")}
         # Every key gets the row of another.
         offset = rows // 3 + 1
         moved = np.roll(base, -offset, axis=0)
-        done["overwrite"] = self.put(worker, current, 0, rows, rows, "base", self.wrapped(offset), moved, "query")
+        done["overwrite"] = self.put(worker, base, 0, rows, rows, "base", self.wrapped(offset), moved, "query")
         done["deleted"] = self.delete_half(worker, moved)
         alive = np.ones(rows + len(shift), bool)
         alive[:rows:2] = False
         both = np.concatenate([moved, shift])
         offset = (len(shift) - rows % len(shift)) % len(shift)
-        done["shift"] = self.put(worker, both, rows, len(both), rows, "shift", offset, shift, "drift", alive)
+        done["shift"] = self.put(worker, both, rows, len(both), rows, "shift", offset, None, "drift", alive)
         return done
 
     def wrapped(self, offset):
@@ -252,7 +252,11 @@ class Measure:
         return offset
 
     def put(self, worker, current, start, end, known, vectors, offset, rows, queries, alive=None):
-        """Puts keys start..end at full rate; `current` (keys x dimension) becomes what they then are. Recall per sample."""
+        """Puts keys start..end at full rate; recall per sample.
+
+        `current` (keys x dimension) is what keys are once they are there; `rows` what they become, if they had been
+        there before. Keys from `known` on are not there at first; `alive` masks those that were deleted.
+        """
         answer = worker.ask(
             do="churn", **{"from": start, "to": end}, vectors=vectors, offset=offset, queries=queries, at_a_time=self.options.at_a_time, every=self.options.every
         )
@@ -261,12 +265,10 @@ class Measure:
         samples = []
         for sample in answer["samples"]:
             before, after = sample["before"], min(end, sample["after"] + BATCH)
-            now = current if vectors == "shift" else both_states(current, rows, start, before)
+            now = current if rows is None else both_states(current, rows, start, before)
             certain = alive & (np.arange(len(current)) < max(before, known))
             certain[before:after] = False
             samples.append({"at": sample["at"], "recall": sampled(now, certain, asked[sample["query"]], sample["ids"], (before, after)), "seconds": sample["seconds"]})
-        if vectors != "shift":
-            current[start:end] = rows[start:end]
         rate = (end - start) / answer["wall"]
         worst = min(sample["recall"] for sample in by_second(samples))
         self.say(f"{self.data.name} put {vectors} {start}..{end} at {rate:.0f}/s: recall at least {worst:.3f}")
