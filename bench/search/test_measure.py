@@ -98,7 +98,7 @@ class Curves(unittest.TestCase):
         self.assertIn("| scann | 300 / 300 |", table.tables(results))
 
     def test_marks_of_an_axis_lie_on_it(self):
-        for axis in (page.Axis([0.8, 1.0], (0, 100), False), page.Axis([90, 12_000], (0, 100), True)):
+        for axis in (page.Axis([0.8, 1.0], (0, 100), False), page.Axis([90, 12_000], (0, 100), True), page.RecallAxis([], (0, 100), False, (0.7, 1.0))):
             self.assertTrue(axis.marks())
             for mark in axis.marks():
                 self.assertTrue(-1e-6 <= axis.place(mark) <= 100 + 1e-6)

@@ -5,7 +5,13 @@ import math
 
 from . import summary, table
 
-COLOURS = ("#c2410c", "#0369a1", "#15803d", "#7e22ce", "#b45309", "#0f766e", "#be185d", "#4d7c0f", "#1d4ed8", "#6b7280", "#a16207", "#374151")
+# An engine has one colour in all plots; names that are not here take those that are left.
+COLOURS = {
+    "vectorbucket": "#dc2626", "vectorbucket over HTTP": "#f97316", "its vector index alone": "#fda4af", "scann": "#2563eb", "svs": "#16a34a", "faiss-ivf": "#7c3aed",
+    "faiss-hnsw": "#c084fc", "hnswlib": "#0891b2", "usearch": "#a16207", "lancedb": "#111827", "qdrant": "#db2777", "chroma": "#65a30d",
+}
+# Recalls to mark, and what a recall of 1 is drawn as: the axis is logarithmic in what is missed.
+RECALLS, MISSED_MIN = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0), 5e-4
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 420, 70, 230, 30, 50
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#1c1917;background:#fff}
@@ -30,7 +36,7 @@ def set_plots(name, one):
     yield f"<h2>{html.escape(name)}, {one['rows']:,} x {one['dimension']}</h2>"
     if curves:
         low = min(0.8, max(0.0, min(x for points in curves.values() for x, _ in points)))
-        yield plot("Recall against speed", "recall@10", "QPS per core", curves, x_range=(max(low, 0.7), 1.0), log_y=True)
+        yield plot("Recall against speed", "recall@10", "QPS per core", curves, x_range=(max(low, 0.7), 1.0), log_y=True, x_axis=RecallAxis)
     for is_random, title in ((True, "a random attribute"), (False, "real attributes")):
         recalls, speeds = filter_series(engines, is_random)
         if recalls:
@@ -84,9 +90,11 @@ class Axis:
             low, high = low - 0.5, high + 0.5
         self.low, self.high, self.pixels = low, high, pixels
 
+    def scale(self, value):
+        return math.log(value) if self.is_log else value
+
     def place(self, value):
-        scale = math.log if self.is_log else float
-        share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
+        share = (self.scale(value) - self.scale(self.low)) / (self.scale(self.high) - self.scale(self.low))
         return self.pixels[0] + share * (self.pixels[1] - self.pixels[0])
 
     def marks(self):
@@ -99,20 +107,30 @@ class Axis:
         return [mark for mark in marks if self.low <= mark <= self.high + 1e-12]
 
 
+class RecallAxis(Axis):
+    """Recalls, spread out towards 1."""
+
+    def scale(self, value):
+        return -math.log10(max(MISSED_MIN, 1 - value))
+
+    def marks(self):
+        return [recall for recall in RECALLS if self.low <= recall <= self.high]
+
+
 def nice(step):
     """The next of 1, 2, 5 x a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step)
 
 
-def plot(title, x_name, y_name, series, x_range=None, log_x=False, log_y=False):
+def plot(title, x_name, y_name, series, x_range=None, log_x=False, log_y=False, x_axis=Axis):
     """Lines with points; `series` are {name: [(x, y)]}."""
     if x_range:
         series = {name: [point for point in points if x_range[0] <= point[0] <= x_range[1]] for name, points in series.items()}
     points = [point for one in series.values() for point in one]
     if not points:
         return ""
-    x = Axis([point[0] for point in points], (LEFT, WIDTH - RIGHT), log_x, x_range)
+    x = x_axis([point[0] for point in points], (LEFT, WIDTH - RIGHT), log_x, x_range)
     y = Axis([point[1] for point in points], (HEIGHT - BOTTOM, TOP), log_y)
     parts = [f"<h3>{html.escape(title)}</h3><svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{html.escape(title)}'>", *grid(x, y)]
     parts.append(f"<text x='{(LEFT + WIDTH - RIGHT) / 2}' y='{HEIGHT - 10}' text-anchor=middle>{html.escape(x_name)}</text><text x='{LEFT}' y='18' text-anchor=middle>{html.escape(y_name)}</text>")
@@ -132,7 +150,7 @@ def grid(x, y):
 
 
 def line(number, name, places, values):
-    colour = COLOURS[number % len(COLOURS)]
+    colour = COLOURS.get(name) or list(COLOURS.values())[number % len(COLOURS)]
     width = 3 if name in summary.OURS.values() else 1.5
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
     dots = "".join(f"<circle cx='{a:.1f}' cy='{b:.1f}' r='3' fill='{colour}'><title>{html.escape(name)}: {p:.4g}, {q:,.4g}</title></circle>" for (a, b), (p, q) in zip(places, values))

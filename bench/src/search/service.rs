@@ -31,6 +31,10 @@ pub(super) trait Door: Sync {
     fn put(&self, line: &mut Self::Line, batch: Batch) -> Outcome;
     fn delete(&self, line: &mut Self::Line, keys: &[usize]) -> Outcome;
     fn background(&self) -> Outcome<Background>;
+    /// Bytes of codes and vectors that a query goes over, if this way tells.
+    fn bytes(&self, _query: &Self::Query) -> Outcome<Option<f64>> {
+        Ok(None)
+    }
     /// Bytes of its folder.
     fn disk(&self) -> u64;
 }
@@ -55,6 +59,8 @@ pub(super) struct Background {
 /// With nothing flushed or merged for so long, nothing more will be: longer than what an index is looked at for
 /// to be at rest.
 const AT_REST: Duration = Duration::from_secs(15);
+/// Queries that are asked what they read.
+const EXPLAINED: usize = 100;
 /// Keys of a delete.
 const DELETES: usize = 500;
 
@@ -77,6 +83,14 @@ impl<D: Door> Service<D> {
         let queries = self.set.array(&run.queries)?;
         let prepare = |vector| self.door.prepare(&Ask { vector, target, filter });
         Ok(queries.rows().map(prepare).collect())
+    }
+
+    /// Of some queries, the mean.
+    fn bytes(&self, queries: &[D::Query]) -> Outcome<Option<f64>> {
+        let some = &queries[..queries.len().min(EXPLAINED)];
+        let bytes = some.iter().map(|query| self.door.bytes(query));
+        let told: Option<f64> = bytes.collect::<Outcome<Vec<_>>>()?.into_iter().sum();
+        Ok(told.map(|sum| sum / some.len() as f64))
     }
 
     fn cost(&self, start: Instant, cpu: f64) -> Value {
@@ -175,8 +189,11 @@ impl<D: Door> Engine for Service<D> {
             }
             Outcome::Ok(measured)
         })?;
-        measured.ids.truncate(queries.len());
-        Ok(measured.answer(self.door.cpu() - cpu))
+        let mut answer = measured.answer(self.door.cpu() - cpu);
+        if let Some(bytes) = self.bytes(&queries)? {
+            answer["bytes"] = bytes.into();
+        }
+        Ok(answer)
     }
 
     fn put(&mut self, put: &Put) -> Outcome<Value> {

@@ -50,7 +50,7 @@ fn build(package: &str) -> Outcome {
 }
 
 /// Where cargo puts what it builds.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let named = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     process::root().join(named.unwrap_or_else(|| "target".into()))
 }

@@ -1,6 +1,6 @@
 """What an adapter does. Rows have unit length; ids are row numbers; every search returns the ids of the 10 nearest."""
 
-from importlib import metadata
+from importlib import import_module, metadata
 
 K = 10
 EXPANSIONS = [10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 800]
@@ -9,12 +9,14 @@ EXPANSIONS = [10, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 800]
 class Peer:
     """`settings()` are groups of settings, each from fast to exact; the sweep of a group ends where it is exact enough."""
 
-    package = ""
+    package = module = ""
     can_filter = can_put = can_delete = False
     can_open = True
 
     def __init__(self, dimension, folder):
         self.dimension, self.folder = dimension, folder
+        # Before memory is looked at: what the library itself takes is no part of an index.
+        import_module(self.module)
 
     def version(self):
         return f"{self.package} {metadata.version(self.package)}"

@@ -7,6 +7,7 @@ ROWS = 5_000
 
 class Chroma(Peer):
     package = "chromadb"
+    module = "chromadb"
     can_filter = can_put = can_delete = True
 
     def settings(self):

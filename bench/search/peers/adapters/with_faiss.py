@@ -7,6 +7,7 @@ from .peer import EXPANSIONS, K, Peer, partitions
 
 class Faiss(Peer):
     package = "faiss-cpu"
+    module = "faiss"
     can_filter = True
 
     def __init__(self, dimension, folder):

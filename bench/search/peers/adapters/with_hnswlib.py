@@ -7,6 +7,7 @@ from .peer import EXPANSIONS, K, Peer
 
 class Hnswlib(Peer):
     package = "hnswlib"
+    module = "hnswlib"
     can_delete = can_put = True
 
     def settings(self):

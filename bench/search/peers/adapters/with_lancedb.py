@@ -9,6 +9,7 @@ ROWS = 20_000
 
 class Lance(Peer):
     package = "lancedb"
+    module = "lancedb"
     can_filter = can_put = can_delete = True
 
     def settings(self):

@@ -7,6 +7,7 @@ ROWS = 1_000
 
 class Qdrant(Peer):
     package = "qdrant-edge-py"
+    module = "qdrant_edge"
     can_filter = can_put = can_delete = True
 
     def __init__(self, dimension, folder):

@@ -5,6 +5,7 @@ from .peer import K, Peer, partitions
 
 class Scann(Peer):
     package = "scann"
+    module = "scann"
 
     def settings(self):
         leaves = (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)

@@ -7,6 +7,7 @@ from .peer import K, Peer
 
 class Svs(Peer):
     package = "scalable-vs"
+    module = "svs"
 
     def __init__(self, dimension, folder):
         super().__init__(dimension, folder)

@@ -7,6 +7,7 @@ from .peer import EXPANSIONS, K, Peer
 
 class Usearch(Peer):
     package = "usearch"
+    module = "usearch.index"
     can_delete = can_put = True
 
     def settings(self):
