@@ -12,14 +12,16 @@
 //!   lists=N         never more lists
 //! ANN_DATA          the folder of the sets (default bench/data/work)
 //! ```
+#![expect(clippy::print_stdout, reason = "it prints its measurements")]
+
 use std::time::Instant;
 
 use rayon::prelude::*;
 use vb_kernel::Kernels;
 use vb_search::Metric;
 use vb_search::ann::{
-    Built, Builder, Index, MergeInput, Near, Outcome, Params, Part, Request, RowBits, RowMask, RowOrder,
-    Searcher, Whole, Work, merge,
+    Builder, Built, Index, MergeInput, Near, Outcome, Params, Part, Request, RowBits, RowMask,
+    RowOrder, Searcher, Whole, Work, merge,
 };
 
 /// A data set in memory.
@@ -62,7 +64,8 @@ impl Options {
             arguments.iter().find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
         };
         let has = |word: &str| arguments.iter().any(|argument| argument == word);
-        let number = |key, default| value(key).map_or(default, |text| text.parse().expect("number"));
+        let number =
+            |key, default| value(key).map_or(default, |text| text.parse().expect("number"));
         let mut params = Params::new(Metric::Cosine, data.dimension);
         match value("bits") {
             Some("4") => params.row_bits = RowBits::Four,
@@ -112,7 +115,12 @@ impl Set {
     }
 
     /// The `k` exactly nearest of the allowed rows, for every query.
-    fn exact(&self, k: usize, allowed: impl Fn(u32) -> bool + Sync, kernels: Kernels) -> Vec<Vec<u32>> {
+    fn exact(
+        &self,
+        k: usize,
+        allowed: impl Fn(u32) -> bool + Sync,
+        kernels: Kernels,
+    ) -> Vec<Vec<u32>> {
         let nearest = |query: &[f32]| {
             let mut scores = vec![0.0; self.rows()];
             kernels.dot_rows(query, &self.base, &mut scores);
@@ -201,7 +209,8 @@ fn measure(set: &Set, built: &Built, options: &Options, kernels: Kernels) {
         for kept in [0.001f64, 0.01, 0.1, 0.5, 0.9] {
             let allowed = |row: u32| share(row) < kept;
             let truth = set.exact(options.k, allowed, kernels);
-            let bits = (0..).zip(&built.order).filter(|(_, old)| allowed(**old)).map(|(row, _)| row);
+            let bits =
+                (0..).zip(&built.order).filter(|(_, old)| allowed(**old)).map(|(row, _)| row);
             let mask = RowMask::from_bitmap(&bits.collect(), index.rows());
             run.line(&format!("kept {:4.1} %", kept * 100.0), 0.98, Some(&mask), &truth);
         }
@@ -239,7 +248,8 @@ impl Run<'_> {
         for (query, truth) in self.set.queries.chunks(self.set.dimension).zip(truth) {
             let (found, work) = self.query(&mut searcher, query, &parts, &request);
             let truth = &truth[..truth.len().min(self.options.k)];
-            let found: Vec<u32> = found.iter().map(|row| self.built.order[row.1 as usize]).collect();
+            let found: Vec<u32> =
+                found.iter().map(|row| self.built.order[row.1 as usize]).collect();
             assert!(found.len() >= truth.len(), "under-return");
             hits += truth.iter().filter(|row| found.contains(row)).count();
             wanted += truth.len();
@@ -261,7 +271,12 @@ impl Run<'_> {
     }
 
     /// CPU seconds of a query: the best of some rounds over all of them.
-    fn time(&self, searcher: &mut Searcher, parts: &[Part<'_, Whole<'_>>], request: &Request) -> f64 {
+    fn time(
+        &self,
+        searcher: &mut Searcher,
+        parts: &[Part<'_, Whole<'_>>],
+        request: &Request,
+    ) -> f64 {
         let count = self.set.queries.len() / self.set.dimension;
         let mut best = f64::MAX;
         for _ in 0..5 {

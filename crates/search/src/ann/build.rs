@@ -61,7 +61,8 @@ impl Builder {
     pub fn push(&mut self, vectors: &[f32]) {
         assert!(vectors.len().is_multiple_of(self.params.dimension), "whole vectors");
         let shape = self.params.shape();
-        let rotate = |vector: &[f32], out: &mut [f32]| rotate(shape.metric, &self.rotation, vector, out);
+        let rotate =
+            |vector: &[f32], out: &mut [f32]| rotate(shape.metric, &self.rotation, vector, out);
         if self.centre.is_none() && !vectors.is_empty() {
             self.centre = Some(mean_of_first(vectors, shape, rotate));
         }
@@ -83,9 +84,9 @@ impl Builder {
         let mut centre = self.centre.unwrap_or_else(|| vec![0.0; shape.padded()]);
         recentre(shape, &mut centre, &mut self.codes, self.kernels);
         let vectors = Vectors { bytes: &self.codes, shape };
-        let clusters = (vectors.rows() >= FLAT_ROWS)
-            .then(|| cluster(vectors, self.kernels, self.params.seed));
-        assemble(&self.params, centre, self.codes, clusters, self.kernels)
+        let clusters =
+            (vectors.rows() >= FLAT_ROWS).then(|| cluster(vectors, self.kernels, self.params.seed));
+        assemble(&self.params, centre, self.codes, clusters.as_ref(), self.kernels)
     }
 }
 
@@ -179,17 +180,17 @@ pub(super) fn assemble(
     params: &Params,
     centre: Vec<f32>,
     mut codes: Vec<u8>,
-    clusters: Option<Clusters>,
+    clusters: Option<&Clusters>,
     kernels: Kernels,
 ) -> Built {
     let shape = params.shape();
     let rows = codes.len() / shape.row_bytes();
-    let tree = clusters.as_ref().map(|clusters| clusters.tree(shape, kernels, params.seed));
+    let tree = clusters.map(|clusters| clusters.tree(shape, kernels, params.seed));
     let centroids = match &tree {
         Some(tree) => tree.centroids(),
         None => vec![0.0; rows.div_ceil(FLAT_LIST_ROWS) * shape.padded()],
     };
-    let mut members = match &clusters {
+    let mut members = match clusters {
         Some(clusters) => clusters.members(shape.padded()),
         None => flat_members(rows),
     };
@@ -260,4 +261,3 @@ fn encode_lists(
     };
     members.par_iter().zip(centroids.par_chunks(padded)).map(encode).collect()
 }
-

@@ -162,7 +162,7 @@ fn hierarchical(vectors: Vectors<'_>, kernels: Kernels, random: &mut Random) -> 
             let mut random = Random(seed);
             let count = (group.len() / SIZE).max(1);
             let centroids = k_means(vectors, &group, count, kernels, &mut random);
-            balanced(vectors, &group, centroids, kernels, &mut random)
+            balanced(vectors, &group, &centroids, kernels, &mut random)
         })
         .collect();
     parts.concat()
@@ -172,17 +172,15 @@ fn hierarchical(vectors: Vectors<'_>, kernels: Kernels, random: &mut Random) -> 
 fn balanced(
     vectors: Vectors<'_>,
     group: &[u32],
-    centroids: Vec<f32>,
+    centroids: &[f32],
     kernels: Kernels,
     random: &mut Random,
 ) -> Vec<f32> {
-    let centroids = Matrix { values: &centroids, dimension: vectors.dimension() };
+    let centroids = Matrix { values: centroids, dimension: vectors.dimension() };
     let nearest = nearest(vectors, group, centroids, kernels);
     let members = members_of(group, &nearest, centroids.rows());
-    let parts: Vec<Vec<f32>> = members
-        .iter()
-        .map(|members| part(vectors, members, kernels, random.next()))
-        .collect();
+    let parts: Vec<Vec<f32>> =
+        members.iter().map(|members| part(vectors, members, kernels, random.next())).collect();
     let balanced = parts.concat();
     if balanced.is_empty() { mean(vectors, group) } else { balanced }
 }

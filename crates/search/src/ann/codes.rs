@@ -327,7 +327,8 @@ mod tests {
             let row = Row::open(&bytes);
             let mut decoded = vec![0.0; dimension];
             row.decode(bits, &mut decoded);
-            let largest = values.iter().zip(&decoded).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let largest =
+                values.iter().zip(&decoded).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(largest <= row.step * 0.5001, "{largest} of {}", row.step);
             let expected: f32 = decoded.iter().zip(&query).map(|(a, b)| a * b).sum();
             let found = row.dot(bits, &query, query.iter().sum(), Kernels::detect());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! u8 x 4 "VBAN" | u16 version = 1 | u8 metric | u8 row bits | u32 dimension D | u32 rows | u32 lists L
-//! u32 groups G | u32 children C | f32 effective dimension | f32 stop x 8 | u32 lists at start
+//! u32 groups G | u32 children C | f32 stop x 8 | u32 lists at start | f32 length of rows
 //! f32 rotated centre x P                             P is D rounded up to a multiple of 8
 //! f32 coarse x G P
 //! u32 first child x (G + 1)
@@ -51,6 +51,8 @@ pub struct Index {
     /// `None`: flat.
     pub(super) tree: Option<Tree>,
     pub(super) lists: Vec<List>,
+    /// On average, at least 1.
+    pub(super) rows_per_list: f32,
 }
 
 /// Where a list lies and what is in it.
@@ -88,8 +90,7 @@ impl Index {
             0 => return Err(input.corrupt("children of no group")),
             _ => Some(Tree::decode(&mut input, sizes, kernels)?),
         };
-        let (lists, _) =
-            take(&mut input, header.lists, LIST_BYTES)?.as_chunks::<LIST_BYTES>();
+        let (lists, _) = take(&mut input, header.lists, LIST_BYTES)?.as_chunks::<LIST_BYTES>();
         let lists: Vec<List> = lists.iter().map(List::decode).collect();
         input.end()?;
         let (rows, held) = (u64::from(header.rows), lists.iter().map(|list| u64::from(list.count)));
@@ -109,11 +110,14 @@ impl Index {
         lists: Vec<List>,
     ) -> Self {
         let rotation = Rotation::new(shape.dimension);
-        let mut index = Self { shape, rows, centre, rotation, model, tree, lists };
+        let held: u64 = lists.iter().map(|list| u64::from(list.count)).sum();
+        let rows_per_list = (held as f32 / lists.len().max(1) as f32).max(1.0);
+        let mut index = Self { shape, rows, centre, rotation, model, tree, lists, rows_per_list };
         let mut start = 0u64;
         for list in &mut index.lists {
             list.start = start;
-            start += (shape.run_bytes(list.count as usize) as u64).next_multiple_of(Self::RUN_ALIGN);
+            start +=
+                (shape.run_bytes(list.count as usize) as u64).next_multiple_of(Self::RUN_ALIGN);
         }
         index
     }
@@ -173,6 +177,14 @@ impl Index {
     pub fn list_place(&self, list: u32) -> Range<u64> {
         let list = &self.lists[list as usize];
         list.start..list.start + self.shape.run_bytes(list.count as usize) as u64
+    }
+
+    /// CRC32C of the run of a list.
+    ///
+    /// # Panics
+    /// If there is no such list.
+    pub fn list_crc(&self, list: u32) -> u32 {
+        self.lists[list as usize].crc
     }
 
     /// Bytes of the LISTS section.
@@ -293,7 +305,8 @@ impl Header {
             RowBits::Eight => 8,
         };
         out.extend_from_slice(&[metric, bits]);
-        let counts = [self.shape.dimension, self.rows as usize, self.lists, self.groups, self.children];
+        let counts =
+            [self.shape.dimension, self.rows as usize, self.lists, self.groups, self.children];
         out.extend(counts.into_iter().flat_map(|count| (count as u32).to_le_bytes()));
     }
 

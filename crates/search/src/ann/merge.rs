@@ -51,9 +51,7 @@ pub fn merge(
     let kept = |input: &&MergeInput<'_>| input.rows.iter().filter(|row| **row != DROPPED).count();
     let largest = inputs.iter().rev().max_by_key(|input| kept(input));
     let base = inputs.iter().rev().filter(|input| !input.index.is_flat()).max_by_key(kept);
-    let base = base.filter(|base| {
-        rows as usize >= FLAT_ROWS && kept(base) * SHARE > rows as usize
-    });
+    let base = base.filter(|base| rows as usize >= FLAT_ROWS && kept(base) * SHARE > rows as usize);
     let centre = base.or(largest).map(|input| input.index.centre.clone());
     let mut centre = centre.unwrap_or_else(|| vec![0.0; shape.padded()]);
     let mut codes = vec![0u8; rows as usize * shape.row_bytes()];
@@ -70,7 +68,7 @@ pub fn merge(
             (rows as usize >= FLAT_ROWS).then(|| cluster(vectors, kernels, params.seed))
         }
     };
-    Ok(assemble(params, centre, codes, clusters, kernels))
+    Ok(assemble(params, centre, codes, clusters.as_ref(), kernels))
 }
 
 fn check(params: &Params, inputs: &[MergeInput<'_>], rows: u32) -> Result<(), Corrupt> {
@@ -143,4 +141,3 @@ fn lists_of(input: &MergeInput<'_>, rows: u32) -> Result<Clusters, Corrupt> {
     }
     Ok(Clusters { centroids: index.centroids(), lists })
 }
-

@@ -17,6 +17,7 @@ mod calibrate;
 mod cluster;
 mod codes;
 mod flat;
+mod fuzz;
 mod index;
 mod mask;
 mod merge;
@@ -28,8 +29,10 @@ mod search;
 mod source;
 mod tree;
 
-pub use build::{Built, Builder, build};
+pub use build::{Builder, Built, build};
 pub use flat::FlatCodes;
+#[doc(hidden)]
+pub use fuzz::fuzz;
 pub use index::Index;
 pub use mask::RowMask;
 pub use merge::{DROPPED, MergeInput, merge};
@@ -41,3 +44,6 @@ pub use source::{Part, Source, Whole};
 pub const FLAT_ROWS: usize = 8192;
 /// Rows per list of a flat index.
 const FLAT_LIST_ROWS: usize = 1024;
+
+#[cfg(test)]
+mod tests;

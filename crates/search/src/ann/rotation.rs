@@ -29,10 +29,6 @@ impl Rotation {
         Self { dimension, padded, signs: (0..ROUNDS * padded).map(sign).collect() }
     }
 
-    pub(super) fn padded(&self) -> usize {
-        self.padded
-    }
-
     /// Rotates `out`, whose first values are the vector and the rest zeros.
     pub(super) fn apply(&self, out: &mut [f32]) {
         debug_assert_eq!(out.len(), self.padded, "{} values, padded", self.dimension);
@@ -71,7 +67,7 @@ mod tests {
             let rotation = Rotation::new(dimension);
             let mut random = Random(dimension as u64);
             let mut vector = || {
-                let mut values = vec![0.0; rotation.padded()];
+                let mut values = vec![0.0; rotation.padded];
                 values[..dimension].iter_mut().for_each(|value| *value = random.unit() - 0.5);
                 values
             };
@@ -88,7 +84,7 @@ mod tests {
     #[test]
     fn one_coordinate_is_spread_over_all() {
         let rotation = Rotation::new(100);
-        let mut values = vec![0.0; rotation.padded()];
+        let mut values = vec![0.0; rotation.padded];
         values[3] = 1.0;
         rotation.apply(&mut values);
         assert!(values.iter().all(|value| value.abs() < 0.5), "{values:?}");

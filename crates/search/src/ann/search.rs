@@ -16,14 +16,16 @@ mod route;
 use vb_kernel::{Kernels, Survivor};
 
 use super::codes::{DEVIATION, Table};
-use super::recall::NormalTail;
+use super::index::Index;
+use super::params::RowBits;
 use super::source::{Part, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
 use route::Stop;
 
-/// Candidates beyond the wanted ones, for exact distances to decide.
+/// Candidates beyond the wanted ones, for exact distances to decide, by 8-bit codes and by 4-bit ones.
 const SPARE: usize = 6;
+const SPARE_OF_FOUR_BITS: usize = 16;
 
 /// What to search for.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +35,11 @@ pub struct Request {
     /// The share of them to find, on average.
     pub target: f32,
     /// Above 1 looks further, below 1 less far, than the index expects to need for the target: what a sampler that compares
-    /// with exact results turns.
+    /// with exact results turns. Lists looked into grow about with its fourth root.
     pub calibration: f32,
+    /// Rows whose rank is not below are not wanted: that of the k-th nearest found elsewhere, in the unit of
+    /// [`Near::rank`]; infinity if there is none.
+    pub bound: f32,
     /// Never more lists than this, once there are `k` results. For measurements.
     pub lists_max: usize,
 }
@@ -45,12 +50,23 @@ impl Request {
 
     /// The `k` nearest at the default recall.
     pub fn nearest(k: usize) -> Self {
-        Self { k, target: Self::TARGET, calibration: 1.0, lists_max: usize::MAX }
+        Self {
+            k,
+            target: Self::TARGET,
+            calibration: 1.0,
+            bound: f32::INFINITY,
+            lists_max: usize::MAX,
+        }
     }
 
     /// Standard deviations between an estimate and the bound that decides: 1.9 loses nothing, 1.2 little.
     fn deviations(&self) -> f32 {
         if self.target > 0.99 { 1.9 } else { 1.2 }
+    }
+
+    /// What that loses, measured.
+    fn loss(&self) -> f32 {
+        if self.target > 0.99 { 0.0 } else { 0.003 }
     }
 }
 
@@ -96,7 +112,6 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Searcher {
     kernels: Kernels,
-    tail: NormalTail,
     /// The query, rotated, around the origin.
     rotated: Vec<f32>,
     queries: Vec<Query>,
@@ -117,6 +132,8 @@ pub struct Searcher {
     keep: usize,
     /// Candidates of unknown rank, the first of all.
     named: usize,
+    /// The rank of the k-th nearest elsewhere.
+    bound: f32,
     /// Whether candidates are ranked by CODES.
     by_codes: bool,
 }
@@ -134,15 +151,19 @@ struct Query {
     shift: f32,
     /// Its rows were scored without their lists.
     is_done: bool,
+    /// No more of its lists are worth while.
+    is_closed: bool,
+    /// What was looked into, in lists of average size of which all rows count.
+    looked: f32,
+    /// The estimated share that was found.
+    recall: f32,
 }
 
-/// What a traced search had after some list.
+/// What a traced search had before some list.
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoint {
-    /// Expected in the next lists, per list and wanted row.
-    pub(super) gain: f32,
-    /// Expected in all lists left, per wanted row.
-    pub(super) miss: f32,
+    /// Of looking into it.
+    pub(super) strain: f32,
     /// The `k` nearest.
     pub(super) rows: Vec<u32>,
 }
@@ -160,7 +181,6 @@ impl Searcher {
     pub fn new(kernels: Kernels) -> Self {
         Self {
             kernels,
-            tail: NormalTail::new(),
             rotated: Vec::new(),
             queries: Vec::new(),
             scratch: Scratch::default(),
@@ -175,6 +195,7 @@ impl Searcher {
             trace: None,
             keep: 0,
             named: 0,
+            bound: f32::INFINITY,
             by_codes: true,
         }
     }
@@ -248,8 +269,13 @@ impl Searcher {
         self.flats.clear();
         self.named = 0;
         self.by_codes = parts.iter().all(|part| part.source.has_rows());
-        self.keep = if self.by_codes { request.k + SPARE } else { 8 * request.k + 64 };
+        self.bound = request.bound;
+        self.keep = 8 * request.k + 64;
         let Some(first) = parts.first() else { return };
+        if self.by_codes {
+            let is_four = first.index.shape.row_bits == RowBits::Four;
+            self.keep = request.k + if is_four { SPARE_OF_FOUR_BITS } else { SPARE };
+        }
         let same = |part: &Part<'_, S>| (part.index.shape.metric, part.index.shape.dimension);
         assert!(parts.iter().all(|part| same(part) == same(first)), "parts of one index");
         self.queries.resize_with(parts.len().max(self.queries.len()), Query::default);
@@ -260,7 +286,8 @@ impl Searcher {
 
     /// Ranks from here on cannot enter the candidates.
     fn threshold(&self) -> f32 {
-        self.nearest.get(self.named + self.keep - 1).map_or(f32::INFINITY, |near| near.rank)
+        let last = self.nearest.get(self.named + self.keep - 1);
+        last.map_or(self.bound, |near| near.rank.min(self.bound))
     }
 
     /// Takes a candidate in that is below the threshold.
@@ -296,7 +323,8 @@ impl Query {
                 self.shift = -kernels.dot(rotated, centre);
             }
             Metric::Euclidean | Metric::Cosine => {
-                self.values.extend(rotated.iter().zip(centre).map(|(value, centre)| value - centre));
+                self.values
+                    .extend(rotated.iter().zip(centre).map(|(value, centre)| value - centre));
             }
         }
         self.table.fill(&self.values);
@@ -304,5 +332,24 @@ impl Query {
         self.sum = self.values.iter().sum();
         self.margin = request.deviations() * DEVIATION * self.squared.sqrt();
         self.is_done = false;
+        self.is_closed = false;
+        self.looked = 0.0;
+        self.recall = 1.0;
+    }
+
+    /// How many times further away a list's centroid is than a rank; squared distances. Inner products are those of
+    /// vectors of equal length, of which both are taken from.
+    fn ratio(&self, index: &Index, base: f32, rank: f32) -> f32 {
+        /// Lengths of rows that most are shorter than.
+        const LONG: f32 = 1.5;
+        match index.shape.metric {
+            Metric::Euclidean | Metric::Cosine => base / rank.max(f32::MIN_POSITIVE),
+            Metric::InnerProduct => {
+                let whole =
+                    (LONG * index.model.length * self.squared.sqrt()).max(f32::MIN_POSITIVE);
+                let base = (base - self.shift + whole).max(0.0);
+                base / (rank - self.shift + whole).max(0.05 * whole)
+            }
+        }
     }
 }

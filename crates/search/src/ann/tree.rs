@@ -65,7 +65,9 @@ impl Tree {
             codes: Vec::new(),
         };
         for group in members {
-            group.iter().for_each(|&centroid| tree.push(centroid, centroids.row(centroid), kernels));
+            group
+                .iter()
+                .for_each(|&centroid| tree.push(centroid, centroids.row(centroid), kernels));
             tree.starts.push(tree.children.len() as u32);
         }
         tree
@@ -95,15 +97,6 @@ impl Tree {
             row.iter_mut().zip(decode(child.low, child.step, codes)).for_each(|(row, v)| *row = v);
         }
         values
-    }
-
-    /// One centroid; zeros if there is no such.
-    pub(super) fn centroid(&self, number: u32) -> Vec<f32> {
-        let Some(place) = self.children.iter().position(|child| child.centroid == number) else {
-            return vec![0.0; self.dimension];
-        };
-        let child = self.children[place];
-        decode(child.low, child.step, &self.codes[place * self.dimension..][..self.dimension]).collect()
     }
 
     /// Appends coarse centroids, starts, children and codes.

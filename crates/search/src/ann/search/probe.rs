@@ -1,12 +1,13 @@
-//! Looking into lists, nearest first, until the expected miss is small.
+//! Looking into lists, nearest first, until going on is not worth while.
 
 use vb_kernel::{BLOCK, CodeBlocks, CodeQuery};
 
 use super::super::index::{Index, is_row};
 use super::super::mask::RowMask;
+use super::super::recall::strain;
 use super::super::source::{Part, Source};
 use super::route::{Stop, by_base};
-use super::{Checkpoint, Near, Request, Searcher, Waiting};
+use super::{Checkpoint, Near, Query, Request, Searcher, Waiting};
 use crate::schema::Metric;
 
 /// Stops that are put in order at a time.
@@ -15,10 +16,6 @@ const ORDERED: usize = 64;
 const SORTED_LISTS: usize = 3;
 /// Survivors of such a list that are put in order.
 const SORTED_SURVIVORS: usize = 64;
-/// The expected miss is looked at after so many lists first, then ever less often.
-const CHECK_FIRST: usize = 4;
-/// Lists whose expected gain decides whether to go on.
-const WINDOW: usize = 8;
 /// Bytes of the next list to prefetch; the processor itself goes on from there.
 const HEAD_BYTES: usize = 1024;
 /// Survivors whose rows are prefetched.
@@ -27,12 +24,10 @@ const PREFETCHED_ROWS: usize = 96;
 /// How far a search has come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// Stops looked into.
+    /// Stops looked into, or passed by.
     place: usize,
     /// Stops in order.
     ordered: usize,
-    /// Where to look at the expected miss next.
-    check: usize,
     /// Whether all lists of trees are among the stops.
     is_whole: bool,
     /// Whether the flat parts were looked into.
@@ -42,9 +37,16 @@ struct Progress {
 impl Searcher {
     /// Looks into lists until there is enough; false if lists are missing.
     pub(super) fn probe<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) -> bool {
-        let mut progress = Progress { check: CHECK_FIRST, ..Progress::default() };
+        let mut progress = Progress::default();
         while self.goes_on(parts, request, &mut progress) {
             let stop = self.stops[progress.place];
+            if self.is_enough(&stop, parts, request, progress.place) {
+                if self.close(&stop, parts) {
+                    break;
+                }
+                progress.place += 1;
+                continue;
+            }
             let Some(run) = run(parts, &stop) else {
                 self.name_missing(parts, &mut progress);
                 return false;
@@ -62,11 +64,11 @@ impl Searcher {
             return false;
         }
         self.second_stage(parts, self.waiting.len());
-        self.work.recall = self.estimate(parts, request.k, progress.place);
+        self.work.recall = self.estimate(parts);
         true
     }
 
-    /// Whether another list is to be looked into; makes it the next in order.
+    /// Whether there is another list; makes it the next in order.
     fn goes_on<S: Source>(
         &mut self,
         parts: &[Part<'_, S>],
@@ -74,22 +76,15 @@ impl Searcher {
         progress: &mut Progress,
     ) -> bool {
         let place = progress.place;
-        if place >= request.lists_max && self.kth_rank(request.k).is_some() {
+        if place >= request.lists_max && self.known_rank(request.k).is_some() {
             return false;
         }
-        if place + WINDOW > progress.ordered && progress.ordered < self.stops.len() {
-            progress.ordered = self.order(progress.ordered, ORDERED);
+        if place == self.stops.len()
+            && (std::mem::replace(&mut progress.is_whole, true) || !self.route_rest(parts))
+        {
+            return false;
         }
-        if place >= progress.check && place < self.stops.len() {
-            progress.check = place + if self.trace.is_some() { 1 } else { (place / 8).max(2) };
-            if self.is_enough(parts, request, place) {
-                return false;
-            }
-        }
-        if place == self.stops.len() {
-            if std::mem::replace(&mut progress.is_whole, true) || !self.route_rest(parts) {
-                return false;
-            }
+        if place >= progress.ordered {
             progress.ordered = self.order(place, ORDERED);
         }
         true
@@ -106,43 +101,58 @@ impl Searcher {
         start + count
     }
 
-    /// The rank of the k-th nearest so far.
-    fn kth_rank(&self, k: usize) -> Option<f32> {
-        self.nearest.get(self.named + k - 1).map(|near| near.rank)
+    /// The rank of the k-th nearest so far, here or elsewhere.
+    fn known_rank(&self, k: usize) -> Option<f32> {
+        let known = self.nearest.get(self.named + k - 1).map(|near| near.rank.min(self.bound));
+        known.or(Some(self.bound).filter(|bound| *bound < f32::INFINITY))
     }
 
-    /// Whether the next lists are not expected to hold enough of the wanted to be worth their while.
-    fn is_enough<S>(&mut self, parts: &[Part<'_, S>], request: &Request, place: usize) -> bool {
-        let Some(rank) = self.known_rank(parts, request.k) else { return false };
-        let next = &self.stops[place..self.stops.len().min(place + WINDOW)];
-        let gain = self.expected(next, rank) / (WINDOW * request.k) as f32;
-        if self.trace.is_some() {
-            let miss = self.expected(&self.stops[place..], rank) / request.k as f32;
+    /// Whether this list, and so those after it of its part, are not worth while.
+    fn is_enough<S>(
+        &mut self,
+        stop: &Stop,
+        parts: &[Part<'_, S>],
+        request: &Request,
+        place: usize,
+    ) -> bool {
+        let query = &self.queries[stop.part as usize];
+        if query.is_closed {
+            return true;
+        }
+        let Some(rank) = self.known_rank(request.k) else { return false };
+        let index = parts[stop.part as usize].index;
+        let slack = if self.by_codes { 0.0 } else { self.slack(index, stop) };
+        let strain = strain(query.looked, query.ratio(index, stop.base, rank + slack));
+        if let Some(trace) = &mut self.trace {
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
-            self.trace.get_or_insert_default().push(Checkpoint { gain, miss, rows });
+            trace.push(Checkpoint { strain, rows });
             return false;
         }
-        let Some(first) = self.stops.first() else { return true };
-        gain * request.calibration <= parts[first.part as usize].index.model.stop(request.target)
+        let aim = request.target + request.loss();
+        if place < SORTED_LISTS || strain <= index.model.stop(aim) * request.calibration {
+            return false;
+        }
+        self.queries[stop.part as usize].recall = index.model.recall(strain) - request.loss();
+        true
     }
 
-    /// Vectors expected in stops that are nearer than `rank`.
-    fn expected(&self, stops: &[Stop], rank: f32) -> f32 {
-        stops.iter().fold(0.0, |sum, stop| sum + stop.expected(&self.tail, rank))
+    /// Looks into no more lists of a part; true if no part is left.
+    fn close<S>(&mut self, stop: &Stop, parts: &[Part<'_, S>]) -> bool {
+        self.queries[stop.part as usize].is_closed = true;
+        let is_over = |(query, part): (&Query, &Part<'_, S>)| {
+            query.is_closed || query.is_done || part.index.is_flat() || part.count() == 0
+        };
+        self.queries.iter().zip(parts).all(is_over)
     }
 
-    /// The distance of the k-th nearest so far, about.
-    fn known_rank<S>(&self, parts: &[Part<'_, S>], k: usize) -> Option<f32> {
-        let rank = self.kth_rank(k)?;
-        let first = self.stops.first().filter(|_| !self.by_codes);
-        Some(rank + first.map_or(0.0, |stop| self.slack(parts[stop.part as usize].index, stop)))
-    }
-
-    /// The share of the wanted that was found, by what is expected in the stops from `place` on.
-    fn estimate<S>(&self, parts: &[Part<'_, S>], k: usize, place: usize) -> f32 {
-        let (Some(first), Some(rank)) = (self.stops.first(), self.known_rank(parts, k)) else { return 1.0 };
-        let miss = self.expected(&self.stops[place..], rank) / k as f32;
-        parts[first.part as usize].index.model.recall(miss)
+    /// The estimated share of the wanted that was found, over all parts.
+    fn estimate<S>(&self, parts: &[Part<'_, S>]) -> f32 {
+        let of = |(sum, rows): (f32, f32), (query, part): (&Query, &Part<'_, S>)| {
+            let count = part.count() as f32;
+            (sum + count * query.recall, rows + count)
+        };
+        let (sum, rows) = self.queries.iter().zip(parts).fold((0.0, 0.0), of);
+        if rows > 0.0 { sum / rows } else { 1.0 }
     }
 
     /// How far bounds lie below distances, about.
@@ -155,11 +165,7 @@ impl Searcher {
     }
 
     /// Looks into all lists of flat parts, once; false if one is missing.
-    fn probe_flats<S: Source>(
-        &mut self,
-        parts: &[Part<'_, S>],
-        progress: &mut Progress,
-    ) -> bool {
+    fn probe_flats<S: Source>(&mut self, parts: &[Part<'_, S>], progress: &mut Progress) -> bool {
         if std::mem::replace(&mut progress.is_flat_done, true) {
             return true;
         }
@@ -183,7 +189,8 @@ impl Searcher {
         let place = progress.place;
         let part = |stop: &Stop| &parts[stop.part as usize];
         let first = self.stops.first().map_or(0, |stop| lists_at_start(part(stop)));
-        let wave = if place == 0 { first } else { (place / 2 + 8).max(first.saturating_sub(place)) };
+        let wave =
+            if place == 0 { first } else { (place / 2 + 8).max(first.saturating_sub(place)) };
         self.order(place, wave);
         let wave = self.stops[place..].iter().take(wave).chain(&self.flats);
         let missing = wave.filter(|stop| run(parts, stop).is_none());
@@ -223,12 +230,15 @@ impl Searcher {
         let (blocks, rows) = run.split_at(blocks_bytes);
         let (rows, _) = rows.as_chunks::<4>();
         let rows = &rows[..list.count as usize];
+        let mut counts = list.count;
         if let Some(mask) = part.allowed {
             fill_words(mask, rows, &mut self.words);
-            if self.words.iter().all(|word| *word == 0) {
+            counts = self.words.iter().map(|word| word.count_ones()).sum();
+            if counts == 0 {
                 return false;
             }
         }
+        self.queries[stop.part as usize].looked += counts as f32 / index.rows_per_list;
         let words = part.allowed.map(|_| self.words.as_slice());
         let query = &self.queries[stop.part as usize];
         let code_query = CodeQuery {
