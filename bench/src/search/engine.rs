@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 use vb_commit::{LocalOptions, Store};
 use vb_engine::{
-    BucketId, BucketSettings, IndexHandle, IndexSettings, PutBatch, Query, VectorColumn,
+    BucketId, BucketSettings, IndexHandle, IndexSettings, Precision, PutBatch, Query, VectorColumn,
 };
 use vb_search::{Filter, Metric, Schema, VectorField};
 
@@ -141,6 +141,7 @@ impl Door for InProcess {
             top_k: K,
             filter: ask.filter.map_or(Filter::All, |filter| filter.typed()),
             with_metadata: false,
+            precision: ask.target.map_or(Precision::Usual, Precision::Recall),
         }
     }
 
@@ -174,6 +175,11 @@ impl Door for InProcess {
             flushes: stats.flushes as f64,
             merges: stats.merges as f64,
         })
+    }
+
+    fn bytes(&self, query: &Query) -> Outcome<Option<f64>> {
+        let answer = self.runtime.block_on(self.index()?.search(query.clone())).map_err(told)?;
+        Ok(Some(answer.explain.bytes as f64))
     }
 
     fn disk(&self) -> u64 {

@@ -42,6 +42,7 @@ mod plan;
 mod pool;
 mod query;
 mod read;
+mod recall;
 mod records;
 mod registry;
 mod requests;
@@ -53,7 +54,7 @@ pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;
 pub use options::{
-    Background, Clock, Compaction, DiskCache, Options, Random, ReadConsistency, Sabotage,
+    Background, Clock, Compaction, DiskCache, Options, Random, ReadConsistency, Recall, Sabotage,
     SystemClock, SystemRandom,
 };
 pub use records::{
@@ -61,7 +62,8 @@ pub use records::{
     IndexSettings, IndexState, LoggingTarget,
 };
 pub use requests::{
-    GetRequest, Hit, ListPage, ListRequest, Position, PutBatch, Query, Row, VectorColumn,
+    Answer, Explain, GetRequest, Hit, ListPage, ListRequest, Position, Precision, PutBatch, Query,
+    Row, VectorColumn,
 };
 pub use spread::{Helper, NotScanned, Scanning, Spread};
-pub use stats::Stats;
+pub use stats::{MeasuredRecall, Stats};

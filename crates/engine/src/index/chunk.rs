@@ -10,7 +10,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::{Bytes, BytesMut};
 use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
-use vb_search::{Attributes, DocId, Docs, Metric, Rows, Schema, key_hash, row_norm};
+use vb_search::{
+    AttributeTable, Attributes, DocId, Docs, Filter, Metric, RowFilter, Rows, Schema, key_hash,
+    row_norm,
+};
 
 use super::event::{FieldRows, PutRows};
 
@@ -31,6 +34,9 @@ pub(crate) struct Chunk {
     fields: Vec<Column>,
     /// Rows by (hash, key), made when a listing first asks for it.
     order: OnceLock<Box<[DocId]>>,
+    /// Attributes of the run of full chunks that begins with this one, made when a filter of many tests
+    /// first asks for it.
+    table: OnceLock<Arc<AttributeTable>>,
 }
 
 /// One vector field.
@@ -134,6 +140,7 @@ impl Chunk {
             attributes: Vec::new(),
             fields: schema.vector_fields.iter().map(column).collect(),
             order: OnceLock::new(),
+            table: OnceLock::new(),
         }
     }
 
@@ -282,8 +289,70 @@ impl ChunkView {
         self.chunk.len() as u64 - self.dead.len()
     }
 
+    /// The live rows that the filter matches.
+    pub(crate) fn select(&self, filter: &RowFilter<'_>) -> RoaringBitmap {
+        let matches = |row: &DocId| filter.matches(self.chunk.attributes(*row));
+        let mut selected = RoaringBitmap::new();
+        selected.extend(self.live_rows().filter(matches));
+        selected
+    }
+
     pub(crate) fn live_rows(&self) -> impl Iterator<Item = DocId> {
         (0..doc_id(self.chunk.len())).filter(|row| !self.is_dead(*row))
+    }
+}
+
+/// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows.
+const RUN_ROWS: usize = 2048;
+
+/// Cuts the chunks of one memtable into runs. Those with a table are of full chunks, and as the memtable
+/// grows they stay what they are.
+pub(crate) fn runs(chunks: &[ChunkView]) -> Vec<Run<'_>> {
+    let mut runs = Vec::new();
+    let (mut start, mut rows) = (0, 0);
+    for (at, view) in chunks.iter().enumerate() {
+        rows += view.chunk.len();
+        if !view.chunk.is_full() {
+            break;
+        }
+        if rows >= RUN_ROWS {
+            runs.push(Run { chunks: &chunks[start..=at], is_full: true });
+            (start, rows) = (at + 1, 0);
+        }
+    }
+    runs.push(Run { chunks: &chunks[start..], is_full: false });
+    runs
+}
+
+/// Some neighbouring chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    chunks: &'a [ChunkView],
+    is_full: bool,
+}
+
+impl Run<'_> {
+    /// The live rows of each chunk that the filter matches.
+    pub(crate) fn select(self, filter: &Filter, rows: &RowFilter<'_>) -> Vec<RoaringBitmap> {
+        if !self.is_full {
+            return self.chunks.iter().map(|view| view.select(rows)).collect();
+        }
+        let selected = self.table().select(filter);
+        let mut start = 0;
+        let of_chunk = |view: &ChunkView| {
+            let end = start + doc_id(view.chunk.len());
+            let inside = selected.range(start..end).map(|row| row - start);
+            let matching = RoaringBitmap::from_sorted_iter(inside).expect("a bitmap ascends");
+            start = end;
+            matching - view.dead.as_ref()
+        };
+        self.chunks.iter().map(of_chunk).collect()
+    }
+
+    fn table(self) -> Arc<AttributeTable> {
+        let attributes = self.chunks.iter().flat_map(|view| &view.chunk.attributes);
+        let table = || Arc::new(AttributeTable::new(attributes.map(AsRef::as_ref)));
+        Arc::clone(self.chunks[0].chunk.table.get_or_init(table))
     }
 }
 
@@ -332,4 +401,46 @@ pub(crate) fn delete_bytes(key: &[u8]) -> usize {
 
 fn doc_id(row: usize) -> DocId {
     DocId::try_from(row).expect("a chunk is far below 2^32 rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use vb_search::{Scalar, Test, Value};
+
+    use super::super::event::{IndexEvent, decode, encode_put};
+    use super::super::tests::{batch, kernels, schema};
+    use super::*;
+
+    fn chunks(count: i64) -> Vec<ChunkView> {
+        let keys: Vec<String> = (0..count).map(|number| format!("{number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut batch = batch(&keys);
+        let value = |number: i64| Value::One(Scalar::Integer(number % 100));
+        let attributes = |number| Attributes::from_pairs(vec![("n".into(), value(number))]);
+        batch.attributes = (0..count).map(attributes).collect();
+        let Ok(IndexEvent::Put(rows)) = decode(&schema(), encode_put(&schema(), &batch)) else {
+            panic!("a put decodes as a put");
+        };
+        let mut chunks = Vec::new();
+        append(&mut chunks, &schema(), kernels(), &mut Incoming::new(rows));
+        chunks
+    }
+
+    #[test]
+    fn runs_find_what_rows_find() {
+        let mut chunks = chunks(7000);
+        for row in (0..2048).step_by(3) {
+            chunks[1].kill(row);
+        }
+        let test =
+            |number| Filter::Test { key: "n".into(), test: Test::Eq(Scalar::Integer(number)) };
+        let filter = Filter::Or((0..40).map(|number| test(2 * number)).collect());
+        let rows = RowFilter::new(&filter);
+        let runs = runs(&chunks);
+        assert_eq!(runs.iter().filter(|run| run.is_full).count(), 3);
+        let by_runs: Vec<_> = runs.into_iter().flat_map(|run| run.select(&filter, &rows)).collect();
+        let by_rows: Vec<_> = chunks.iter().map(|view| view.select(&rows)).collect();
+        assert_eq!(by_runs, by_rows);
+        assert!(by_rows.iter().all(|rows| !rows.is_empty()));
+    }
 }
