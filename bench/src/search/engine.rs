@@ -97,8 +97,9 @@ fn bucket() -> BucketId {
     BucketId::new("000000000000", "bench")
 }
 
-fn told(error: vb_engine::Error) -> String {
-    error.to_string()
+/// A failure, for a person.
+fn told<T>(result: Result<T, vb_engine::Error>) -> Outcome<T> {
+    result.map_err(|error| error.to_string())
 }
 
 impl Door for InProcess {
@@ -123,9 +124,9 @@ impl Door for InProcess {
         let schema = Schema { vector_fields: vec![field], non_filterable: Vec::new() };
         let settings = IndexSettings { schema, wire: Bytes::from_static(b"{}") };
         let index = self.runtime.block_on(async {
-            self.engine.create_bucket(&bucket(), BucketSettings::default()).await.map_err(told)?;
-            self.engine.create_index(&bucket(), INDEX, settings).await.map_err(told)?;
-            self.engine.resolve(&bucket(), INDEX).await.map_err(told)
+            told(self.engine.create_bucket(&bucket(), BucketSettings::default()).await)?;
+            told(self.engine.create_index(&bucket(), INDEX, settings).await)?;
+            told(self.engine.resolve(&bucket(), INDEX).await)
         })?;
         self.index.set(index).map_err(|_| "there is an index already".to_owned())
     }
@@ -146,7 +147,7 @@ impl Door for InProcess {
     }
 
     fn ask(&self, (): &mut (), query: &Query) -> Outcome<Vec<u64>> {
-        let hits = self.runtime.block_on(self.index()?.query(query.clone())).map_err(told)?;
+        let hits = told(self.runtime.block_on(self.index()?.query(query.clone())))?;
         hits.iter().map(|hit| number(&hit.key)).collect()
     }
 
@@ -159,12 +160,12 @@ impl Door for InProcess {
             attributes: batch.metadata.iter().map(attributes).collect(),
             metadata: batch.metadata.iter().map(json).collect(),
         };
-        self.runtime.block_on(self.index()?.put(batch)).map_err(told)
+        told(self.runtime.block_on(self.index()?.put(batch)))
     }
 
     fn delete(&self, (): &mut (), keys: &[usize]) -> Outcome {
         let keys = keys.iter().map(|key| key.to_string().into_bytes().into_boxed_slice());
-        self.runtime.block_on(self.index()?.delete(keys.collect())).map_err(told)
+        told(self.runtime.block_on(self.index()?.delete(keys.collect())))
     }
 
     fn background(&self) -> Outcome<Background> {

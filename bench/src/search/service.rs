@@ -170,7 +170,7 @@ impl<D: Door> Engine for Service<D> {
         meter::warm(queries.len(), |place| self.door.ask(&mut line, &queries[place]))?;
         let cpu = self.door.cpu();
         let others = 1..run.connections.unwrap_or(1);
-        let mut measured = thread::scope(|scope| {
+        let measured = thread::scope(|scope| {
             let measure = |first: usize, mut line| {
                 let ask = |place: usize| {
                     self.door.ask(&mut line, &queries[(first * 61 + place) % queries.len()])
