@@ -179,7 +179,7 @@ impl Door for InProcess {
     }
 
     fn bytes(&self, query: &Query) -> Outcome<Option<f64>> {
-        let answer = self.runtime.block_on(self.index()?.search(query.clone())).map_err(told)?;
+        let answer = told(self.runtime.block_on(self.index()?.search(query.clone())))?;
         Ok(Some(answer.explain.bytes as f64))
     }
 
