@@ -210,7 +210,9 @@ fn codes(seed: u64, groups: usize, count: usize) -> Codes {
     Codes {
         blocks: bytes,
         table: (0..groups * 16).map(|_| (next() % largest) as u8).collect(),
-        allowed: (0..blocks).map(|_| if next().is_multiple_of(3) { 0 } else { next() as u32 }).collect(),
+        allowed: (0..blocks)
+            .map(|_| if next().is_multiple_of(3) { 0 } else { next() as u32 })
+            .collect(),
         count,
     }
 }
