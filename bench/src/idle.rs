@@ -52,7 +52,7 @@ pub(crate) fn measure(arguments: &Arguments, options: &Options, report: &mut Rep
     let started = Instant::now();
     let server = arguments.start_server_with(&store, &settings)?;
     let start = started.elapsed();
-    report.add(&group, "start until it accepts", start.as_secs_f64() * 1e3, "ms");
+    report.add(&group, "start until it is ready", start.as_secs_f64() * 1e3, "ms");
     let mut peak = note(&server, report, &group, "memory right after the start");
     first_queries(&server, options, report, &group)?;
     peak = peak.max(note(&server, report, &group, "memory after the first queries"));
@@ -172,7 +172,7 @@ fn first_queries(server: &Server, options: &Options, report: &mut Report, group:
 /// Requests to the store so far.
 fn requests(server: &Server) -> Outcome<f64> {
     ["create", "put", "get", "list", "delete"].iter().try_fold(0.0, |sum, verb| {
-        let name = format!("vectorbucket_store_requests_total{{verb=\"{verb}\"}}");
+        let name = format!("store_requests_total{{verb=\"{verb}\"}}");
         Ok(sum + server.metric(&name)?)
     })
 }

@@ -65,13 +65,13 @@ impl Server {
     fn wait(&self) -> Outcome {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(30) {
-            if TcpStream::connect(self.address).is_ok() {
+            if self.admin_get("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(1));
         }
         Err(format!(
-            "the server does not listen; see {}",
+            "the server does not get ready; see {}",
             self.folder.with_extension("log").display()
         ))
     }
@@ -105,15 +105,16 @@ impl Server {
     /// # Errors
     /// When the listener does not answer or has no such figure.
     pub(crate) fn metric(&self, name: &str) -> Outcome<f64> {
-        let text = self.metrics().map_err(|e| format!("{}: {e}", self.admin))?;
+        let text = self.admin_get("/metrics").map_err(|e| format!("{}: {e}", self.admin))?;
         let is_it = |line: &&str| line.split(' ').next() == Some(&format!("vectorbucket_{name}"));
         let value = text.lines().find(is_it).and_then(|line| line.rsplit(' ').next());
         value.and_then(|value| value.parse().ok()).ok_or(format!("no metric {name}"))
     }
 
-    fn metrics(&self) -> std::io::Result<String> {
+    /// A whole answer of the administrative listener.
+    fn admin_get(&self, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.admin)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)

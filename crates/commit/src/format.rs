@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!  0        4         6       8           12
-//!  | magic  | version | flags | CRC32C of | fields ...
-//!  | 4 B    | u16     | u16   | bytes 12.. |
+//!  | magic  | version | flags | CRC32C    | fields ...
+//!  | 4 B    | u16     | u16   | u32       |
 //! ```
+//!
+//! The checksum is that of the fields, followed by the two bytes of the flags where any is set: a
+//! flag ends a log, and one flipped bit must not. A wrong magic or version is noticed as such.
 //!
 //! All numbers are little-endian. Reading never panics and allocates no more than the length of
 //! the bytes at hand allows.
@@ -86,20 +89,28 @@ impl Frame {
         }
         let flags = u16::from_le_bytes(fields.array()?);
         let checksum = fields.u32()?;
-        if crc32c::crc32c(&fields.bytes) != checksum {
-            return Err(FormatError::Checksum);
+        if flags & !self.flags_known != 0 {
+            return Err(FormatError::Flags(flags));
         }
-        match flags & !self.flags_known {
-            0 => Ok((flags, fields)),
-            _ => Err(FormatError::Flags(flags)),
+        match with_flags(crc32c::crc32c(&fields.bytes), flags) == checksum {
+            true => Ok((flags, fields)),
+            false => Err(FormatError::Checksum),
         }
     }
 }
 
-/// Writes the checksum of everything after the frame: `head` from its byte 12, then `parts`.
+fn with_flags(checksum: u32, flags: u16) -> u32 {
+    match flags {
+        0 => checksum,
+        _ => crc32c::crc32c_append(checksum, &flags.to_le_bytes()),
+    }
+}
+
+/// Writes the checksum of the fields, which are `head` from its byte 12, then `parts`, and of the flags.
 pub(crate) fn seal<'a>(head: &mut [u8], parts: impl Iterator<Item = &'a Bytes>) {
     let checksum = parts
         .fold(crc32c::crc32c(&head[FRAME_BYTES..]), |sum, part| crc32c::crc32c_append(sum, part));
+    let checksum = with_flags(checksum, u16::from_le_bytes([head[6], head[7]]));
     head[FRAME_BYTES - 4..FRAME_BYTES].copy_from_slice(&checksum.to_le_bytes());
 }
 

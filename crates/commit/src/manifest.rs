@@ -1,7 +1,7 @@
 //! Manifests: numbered versions of what the log was folded into.
 //!
 //! ```text
-//!  0     "VBMF", version 1, flags (bit 0: closed), CRC32C of bytes 12..           (the frame)
+//!  0     "VBMF", version 1, flags (bit 0: closed), CRC32C                         (the frame)
 //!  12    u32  count of writers
 //!  16    u64  number         the manifest's own number
 //!  24    u64  incarnation    the life of the log
@@ -15,7 +15,7 @@
 //!  ..    body
 //! ```
 //!
-//! Writers rise strictly. The body is opaque to the log.
+//! Writers rise strictly. The body is opaque to the log; a closed manifest has none.
 
 use bytes::Bytes;
 

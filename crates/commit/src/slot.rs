@@ -1,7 +1,7 @@
 //! Log slots: one group commit each, immutable once created.
 //!
 //! ```text
-//!  0     "VBSL", version 1, flags (bit 0: closes the log), CRC32C of bytes 12..   (the frame)
+//!  0     "VBSL", version 1, flags (bit 0: closes the log), CRC32C                 (the frame)
 //!  12    u32  count of batches
 //!  16    u64  seq           the slot's own number
 //!  24    u64  incarnation   the life of the log it belongs to

@@ -139,6 +139,13 @@ impl Store {
         Self(Arc::new(Inner { objects, local, sole_writer, counters, oss: None, process }))
     }
 
+    /// Known bad, see [`crate::rules::Rules::collect_fresh`]: the manifest of a log that this process
+    /// remembers. Nothing by all the rules.
+    #[doc(hidden)]
+    pub fn remembered(&self, prefix: &str) -> Option<crate::Manifest> {
+        self.0.process.remembered(prefix)
+    }
+
     /// The process that uses the store.
     pub(crate) fn process(&self) -> &Process {
         &self.0.process

@@ -10,7 +10,10 @@ use vb_commit::{
 fn slots() -> impl Strategy<Value = Slot> {
     let payload = prop_oneof![vec(any::<u8>(), 0..40), vec(any::<u8>(), 16_000..17_000)];
     let batches = vec((1..1_000_u64, payload), 1..8);
-    (any::<(u64, u128, u64)>(), batches, any::<bool>()).prop_map(|(ids, batches, closes)| {
+    (any::<(u64, u128, u64)>(), batches, any::<bool>()).prop_map(|(ids, mut batches, closes)| {
+        if closes {
+            batches = vec![(batches[0].0, Vec::new())];
+        }
         let mut number = 0;
         let mut numbered = |(step, payload): (u64, Vec<u8>)| {
             number += step;
@@ -34,7 +37,7 @@ fn manifests() -> impl Strategy<Value = Manifest> {
             let folded: Vec<_> = writers.into_iter().map(entry).collect();
             let folded_since = folded.iter().map(|entry| entry.seq).min().unwrap_or(0);
             let writer = WriterId(writer);
-            let body = Bytes::from(body);
+            let body = if closed { Bytes::new() } else { Bytes::from(body) };
             Manifest {
                 number: number >> 1,
                 writer,
@@ -103,11 +106,18 @@ proptest! {
     }
 
     #[test]
-    fn one_flipped_bit_is_noticed(slot in slots(), bit in any::<proptest::sample::Index>()) {
-        let mut bytes = slot.encode().concat();
-        let bit = bit.index(bytes.len() * 8);
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(Slot::decode(bytes.into()).is_err());
+    fn one_flipped_bit_is_noticed(
+        slot in slots(),
+        manifest in manifests(),
+        bit in prop_oneof![0..96_usize, any::<usize>()],
+    ) {
+        let flipped = |mut bytes: Vec<u8>| {
+            let bit = bit % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            Bytes::from(bytes)
+        };
+        prop_assert!(Slot::decode(flipped(slot.encode().concat())).is_err());
+        prop_assert!(Manifest::decode(flipped(manifest.encode().concat())).is_err());
     }
 
     #[test]
@@ -143,6 +153,7 @@ fn refusals_name_the_reason() {
     check(0, b'X', FormatError::Magic);
     check(4, 9, FormatError::Version(9));
     check(6, 4, FormatError::Flags(4));
+    check(6, 1, FormatError::Checksum);
     check(12, 0, FormatError::Field("count"));
     check(15, 255, FormatError::Field("count"));
     check(56, 5, FormatError::Truncated);
@@ -162,29 +173,38 @@ fn formats_stay_as_released() {
         writer: WriterId(0x0102),
         incarnation: 9,
         batches: vec![(3, Bytes::from_static(b"ab")), (4, Bytes::new())],
-        closes: true,
+        closes: false,
     };
-    let expected = "5642534c010001001f48c608020000000700000000000000090000000000000002010000000000000000\
+    let expected = "5642534c010000001f48c608020000000700000000000000090000000000000002010000000000000000\
                     000000000000030000000000000002000000040000000000000000000000\
                     6162";
     assert_eq!(hex(&slot.encode().concat()), expected);
+    let closing = Slot { batches: vec![(4, Bytes::new())], closes: true, ..slot };
+    let expected = "5642534c010001003b96ee75010000000700000000000000090000000000000002010000000000000000\
+                    000000000000040000000000000000000000";
+    assert_eq!(hex(&closing.encode().concat()), expected);
     let manifest = Manifest {
         number: 5,
         writer: WriterId(0x0102),
         stamp: 6,
         incarnation: 9,
         floor: 8,
-        closed: true,
+        closed: false,
         batches: 3,
         folded: vec![FoldedWriter { writer: WriterId(0x0102), batch: 4, seq: 7 }],
         folded_since: 0,
         body: Bytes::from_static(b"ab"),
     };
-    let expected = "56424d4601000100875447ff010000000500000000000000090000000000000002010000\
+    let expected = "56424d4601000000875447ff010000000500000000000000090000000000000002010000\
                     000000000000000000000000060000000000000008000000000000000300000000000000\
                     000000000000000002000000000000000201000000000000000000000000000004000000\
                     0000000007000000000000006162";
     assert_eq!(hex(&manifest.encode().concat()), expected);
+    let closed = Manifest { closed: true, body: Bytes::new(), ..manifest };
+    let expected = "56424d4601000100c5e9651d010000000500000000000000090000000000000002010000\
+                    000000000000000000000000060000000000000008000000000000000300000000000000\
+                    000000000000000000000000000000000201000000000000000000000000000004000000000000000700000000000000";
+    assert_eq!(hex(&closed.encode().concat()), expected);
 }
 
 fn hex(bytes: &[u8]) -> String {

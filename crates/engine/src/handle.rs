@@ -295,7 +295,8 @@ impl IndexHandle {
         self.readable().await?.flush().await
     }
 
-    /// Merges all segments into one now, which leaves out what is deleted. Writes go on meanwhile.
+    /// Merges all segments into one now, which leaves out what is deleted; what was deleted since the
+    /// last flush goes with a later merge. Writes go on meanwhile.
     ///
     /// # Errors
     /// [`Error::Conflict`] if another process changed them first; else as [`IndexHandle::get`].
@@ -334,11 +335,21 @@ impl IndexHandle {
             let index = self.open().await?;
             match index.write(payload.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(WriteError::Failed(error)) => return Err(self.gone(error).await),
+                Err(WriteError::Failed(error)) => return Err(self.ended(error).await),
                 Err(WriteError::NotSent) => {}
             }
         }
         Err(Error::Conflict)
+    }
+
+    /// As [`Self::gone`], for a write: others may have seen it before the index came to its end, so
+    /// where the catalog cannot be asked nothing is said of it.
+    async fn ended(&self, error: Error) -> Error {
+        let ended = matches!(error, Error::NoSuchIndex);
+        match self.gone(error).await {
+            Error::Storage(_) if ended => Error::OutcomeUnknown,
+            told => told,
+        }
     }
 
     async fn open(&self) -> Result<Arc<OpenIndex>, Error> {

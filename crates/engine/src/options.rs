@@ -215,6 +215,9 @@ pub enum Sabotage {
     CompactionDropsBitmap,
     /// A flush forgets what was deleted or overwritten in segments before it began.
     FlushDropsBitmap,
+    /// When a newer manifest is taken over, the slots behind its floor are not resolved against its
+    /// segments: those known before keep their deletions, the others have the manifest's alone.
+    OverlayNotResolved,
 }
 
 /// Wall-clock time. Durations and timers use the runtime's clock, which a simulation can pause.

@@ -70,7 +70,10 @@ pub(crate) struct SegmentFacts {
     pub(crate) bytes: u64,
     /// Documents, deleted ones too.
     pub(crate) docs: u64,
+    /// Documents that a rewrite leaves out: their deletion is in the manifest.
     pub(crate) deleted: u64,
+    /// Further ones that are deleted, but only by slots: they go after the next flush.
+    pub(crate) unfolded: u64,
 }
 
 impl SegmentFacts {
@@ -81,6 +84,12 @@ impl SegmentFacts {
     /// Bytes that a rewrite would keep, about.
     fn live_bytes(&self) -> u64 {
         let share = u128::from(self.bytes) * u128::from(self.live());
+        u64::try_from(share / u128::from(self.docs.max(1))).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of documents that a flush makes removable, about.
+    fn unfolded_bytes(&self) -> u64 {
+        let share = u128::from(self.bytes) * u128::from(self.unfolded);
         u64::try_from(share / u128::from(self.docs.max(1))).unwrap_or(u64::MAX)
     }
 
@@ -106,9 +115,10 @@ pub(crate) fn plan(facts: &IndexFacts, limits: &Limits) -> Steps {
         .then(|| choose(&facts.segments, at_rest, limits))
         .flatten();
     let due = is_flush_due(facts, at_rest, limits);
-    // Records wait while a merge makes room; if merges fail they do not wait for ever.
+    // Records wait while a merge makes room; if merges fail they do not wait for ever. What is set
+    // aside already does not wait: the merge may be waiting for it.
     let full = counted(&facts.segments, limits).count() >= compaction.segments_max;
-    let held = full && (facts.merging || merge.is_some());
+    let held = full && !facts.frozen && (facts.merging || merge.is_some());
     let flush = due && !facts.flush_rests && !held;
     let busy = due || merge.is_some() || facts.merging;
     Steps { flush, merge, close: facts.idle >= limits.idle_after && !busy }
@@ -119,10 +129,11 @@ fn is_flush_due(facts: &IndexFacts, at_rest: bool, limits: &Limits) -> bool {
     let full = bytes >= limits.memtable_bytes_max;
     let aged = facts.age >= limits.flush_age && bytes >= limits.memtable_bytes_max / AGED_SHARE;
     let live: u64 = facts.segments.iter().map(SegmentFacts::live_bytes).sum();
-    let rests = limits.compaction.automatic
-        && at_rest
-        && bytes >= REST_TAIL_BYTES
-        && bytes as u64 >= live / REST_TAIL_SHARE;
+    let unfolded: u64 = facts.segments.iter().map(SegmentFacts::unfolded_bytes).sum();
+    let long_tail = bytes >= REST_TAIL_BYTES && bytes as u64 >= live / REST_TAIL_SHARE;
+    // A delete takes few bytes of the tail and many of a segment.
+    let frees = unfolded >= REST_DELETED_BYTES.max(live / REST_TAIL_SHARE);
+    let rests = limits.compaction.automatic && at_rest && bytes > 0 && (long_tail || frees);
     let crowded = facts.crowded && bytes > 0;
     facts.frozen || full || aged || rests || crowded || facts.slots >= SLOTS_FLUSHED
 }

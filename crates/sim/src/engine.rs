@@ -54,6 +54,7 @@ pub fn known_bad() -> Vec<(&'static str, Variant)> {
         ("collection-from-memory", rules(Rules { collect_fresh: false, ..sound })),
         ("covered-by-a-higher-batch", rules(Rules { folded_exactly: false, ..sound })),
         ("flush-without-floor-check", rules(Rules { check_floor: false, ..sound })),
+        ("overlay-not-resolved", sabotage(Sabotage::OverlayNotResolved)),
         ("compaction-drops-bitmap", sabotage(Sabotage::CompactionDropsBitmap)),
         ("flush-drops-bitmap", sabotage(Sabotage::FlushDropsBitmap)),
     ]

@@ -25,7 +25,7 @@ impl Machine {
             Task::Fold { .. } if view.ended() => return self.fail(Outcome::Closed),
             Task::Fold { fold, stamp } => {
                 let standing = judge_fold(&self.rules, &view.manifest, fold.base, fold.from);
-                if standing != FoldStanding::Stands {
+                if standing != FoldStanding::Stands && !self.is_unchecked_flush() {
                     return self.done(Outcome::Superseded);
                 }
                 next_manifest(view, fold.floor, (self.writer, *stamp), fold.body.clone())
@@ -33,6 +33,12 @@ impl Machine {
             _ => unreachable!("only a fold or a close creates manifests"),
         };
         self.send_fold(1, manifest)
+    }
+
+    /// Known bad: a flush that does not look whether the floor is still the one it started from.
+    pub(super) fn is_unchecked_flush(&self) -> bool {
+        let flushes = matches!(&self.task, Task::Fold { fold, .. } if fold.floor > fold.from);
+        flushes && !self.rules.check_floor
     }
 
     pub(super) fn send_fold(&mut self, tries: u8, manifest: Manifest) -> Step {

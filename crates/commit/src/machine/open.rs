@@ -20,7 +20,7 @@ use crate::rules::{SlotMark, View};
 use crate::slot::Slot;
 
 /// How many bytes of slots are read before it is known whether they are needed.
-const GUESS_BYTES_MAX: u64 = 8 << 20;
+const GUESS_BYTES_MAX: u64 = 32 << 20;
 
 /// The listed slots at the end of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,6 +167,7 @@ impl Machine {
         self.events.push(Event::Reopened { manifest, slots });
         match &self.task {
             Task::CatchUp => self.done_unless_ended(),
+            Task::Fold { .. } if self.is_unchecked_flush() => self.create_fold(),
             Task::Fold { .. } => self.done(Outcome::Superseded),
             Task::Commit => self.resume(),
             Task::Idle | Task::Create { .. } => unreachable!("the task reads the log"),

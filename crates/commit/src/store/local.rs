@@ -15,7 +15,10 @@
 //!
 //! The lock is `flock` on the file `lock#0`; names of that form are no objects to `LocalFileSystem`.
 //! The file holds the owner's process id and is emptied on an orderly end: if it is not empty when
-//! the lock is taken, the owner was killed, and staged `name#n` files are swept.
+//! the lock is taken, the owner was killed, and its staged `name#n` files are swept in the background,
+//! for a folder of many indexes takes seconds to walk. The sweep knows our own staged files by their
+//! time; if clocks jumped it may take one for a leftover, whose write then fails. A sweep that did
+//! not come to its end is left to the next owner.
 
 use std::collections::HashSet;
 use std::error::Error as _;
@@ -24,6 +27,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::SystemTime;
 
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -62,12 +67,16 @@ struct Inner {
     durable: Mutex<HashSet<PathBuf>>,
     /// A sync failed behind a link: what is visible may not be durable.
     unsynced: AtomicBool,
+    sweep: Arc<Sweep>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Tells the next owner that nothing is to be swept; without it, it sweeps in vain.
-        let _ = self.lock.set_len(0);
+        self.sweep.ends.store(true, Ordering::Release);
+        if self.sweep.done.load(Ordering::Acquire) {
+            // Tells the next owner that nothing is to be swept; without it, it sweeps in vain.
+            let _ = self.lock.set_len(0);
+        }
     }
 }
 
@@ -77,12 +86,15 @@ impl LocalFolder {
         make_folder(dir, options.fsync).map_err(error)?;
         let root = fs::canonicalize(dir).map_err(error)?;
         let lock = take_lock(&root)?;
-        if !was_closed(&lock).map_err(error)? {
-            sweep(&root).map_err(error)?;
-        }
+        let closed = was_closed(&lock).map_err(error)?;
         sign(&lock, options.fsync).map_err(error)?;
+        let sweep = Arc::new(Sweep::default());
+        match closed {
+            true => sweep.done.store(true, Ordering::Release),
+            false => sweep.begin(&root, lock.metadata().and_then(|meta| meta.modified())),
+        }
         let (durable, unsynced) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { root, lock, fsync: options.fsync, durable, unsynced })))
+        Ok(Self(Arc::new(Inner { root, lock, fsync: options.fsync, durable, unsynced, sweep })))
     }
 
     pub(super) fn objects(&self) -> Result<LocalFileSystem, StoreError> {
@@ -237,23 +249,66 @@ fn sign(mut lock: &File, fsync: bool) -> io::Result<()> {
 }
 
 /// Removes the staged uploads of a killed process.
-fn sweep(root: &FilePath) -> io::Result<()> {
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() && is_staged(&entry.file_name().to_string_lossy()) {
-                let lock = folder == root && entry.file_name() == LOCK_NAME;
-                if !lock {
-                    fs::remove_file(entry.path())?;
+#[derive(Debug, Default)]
+struct Sweep {
+    /// It came to its end, or there was nothing to sweep.
+    done: AtomicBool,
+    /// The store is no longer used.
+    ends: AtomicBool,
+}
+
+impl Sweep {
+    /// Sweeps, beside everything else, what was staged before `start`.
+    fn begin(self: &Arc<Self>, root: &FilePath, start: io::Result<SystemTime>) {
+        let (sweep, root) = (Arc::clone(self), root.to_path_buf());
+        let work = move || {
+            let swept = start.and_then(|start| sweep.run(&root, start));
+            match swept {
+                Ok(()) => sweep.done.store(!sweep.ends.load(Ordering::Acquire), Ordering::Release),
+                Err(error) => tracing::warn!(%error, "staged files of a killed owner stay"),
+            }
+        };
+        if let Err(error) = thread::Builder::new().name("sweep".into()).spawn(work) {
+            tracing::warn!(%error, "staged files of a killed owner stay");
+        }
+    }
+
+    fn run(&self, root: &FilePath, start: SystemTime) -> io::Result<()> {
+        let mut folders = vec![root.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            if self.ends.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            // Collection may have removed the folder.
+            let Some(entries) = unless_gone(fs::read_dir(&folder))? else { continue };
+            for entry in entries {
+                let entry = entry?;
+                let kind = unless_gone(entry.file_type())?;
+                if kind.is_some_and(|kind| kind.is_dir()) {
+                    folders.push(entry.path());
+                } else if kind.is_some_and(|kind| kind.is_file()) && is_leftover(&entry, start)? {
+                    unless_gone(fs::remove_file(entry.path()))?;
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Whether it was staged before `start`. The lock, which is named like it, was signed then.
+fn is_leftover(entry: &fs::DirEntry, start: SystemTime) -> io::Result<bool> {
+    let modified = match is_staged(&entry.file_name().to_string_lossy()) {
+        true => unless_gone(entry.metadata().and_then(|meta| meta.modified()))?,
+        false => None,
+    };
+    Ok(modified.is_some_and(|modified| modified < start))
 }
 
 /// Names that `LocalFileSystem` stages under, and never lists.

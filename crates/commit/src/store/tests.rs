@@ -1,8 +1,10 @@
 //! One contract for all stores, and what is special to a local folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -11,6 +13,22 @@ use crate::error::StoreErrorKind;
 
 fn local(dir: &std::path::Path) -> Store {
     Store::local(dir, LocalOptions::default()).unwrap()
+}
+
+/// A staged file as an earlier process left it.
+pub(super) fn leave_staged(path: &FilePath) {
+    fs::write(path, b"half").unwrap();
+    let before = SystemTime::now() - Duration::from_secs(60);
+    File::options().append(true).open(path).unwrap().set_modified(before).unwrap();
+}
+
+pub(super) async fn until_swept(path: &FilePath) {
+    let swept = async {
+        while path.exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), swept).await.expect("leftovers are swept");
 }
 
 #[tokio::test]
@@ -98,10 +116,12 @@ async fn staged_uploads_of_a_killed_owner_are_swept_and_never_listed() {
     drop(store);
     let staged = dir.path().join("index/1/log/2#1");
     fs::write(dir.path().join("lock#0"), signed).unwrap();
-    fs::write(&staged, b"half").unwrap();
-    fs::write(dir.path().join("index/1/log/3#4#x"), b"not staged by that name").unwrap();
+    leave_staged(&staged);
+    let other = dir.path().join("index/1/log/3#4#x");
+    fs::write(&other, b"not staged by that name").unwrap();
     let store = local(dir.path());
-    assert!(!staged.exists());
+    until_swept(&staged).await;
+    assert!(other.exists());
     let listed = store.list_after("index", None).await.unwrap();
     assert!(listed.iter().any(|object| object.path == "index/1/log/1"));
     assert!(store.list_level("").await.unwrap().objects.is_empty(), "the lock is no object");

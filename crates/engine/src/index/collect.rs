@@ -216,7 +216,12 @@ pub(crate) async fn run(context: &Context, id: IndexId, wanted: Wanted) -> Resul
         Log::collect(&context.store, &paths::index(id), i64::MIN).await?;
         return Ok(());
     }
-    let Some(facts) = read_facts(context, id).await? else { return Ok(()) };
+    let Some(mut facts) = read_facts(context, id).await? else { return Ok(()) };
+    if let Some(manifest) = context.store.remembered(&paths::index(id)) {
+        // Known bad: garbage is what the manifest does not name that this process knows.
+        facts.sole_writer = true;
+        facts.manifests = listed(id, &manifest, 0)?.into_iter().collect();
+    }
     let decision = decide(&facts);
     delete(context, id, &decision).await?;
     context.meters.objects_collected.add(decision.objects.len());
@@ -296,9 +301,15 @@ async fn read_manifest(
     let path = paths::manifest(id, number);
     let manifest =
         Manifest::decode(bytes).map_err(|error| corrupt(&path, 0, &error.to_string()))?;
+    listed(id, &manifest, object.modified_ms)
+}
+
+/// `None`: it was closed.
+fn listed(id: IndexId, manifest: &Manifest, modified_ms: i64) -> Result<Option<Listed>, Error> {
     if manifest.closed {
         return Ok(None);
     }
+    let (number, path) = (manifest.number, paths::manifest(id, manifest.number));
     let body = Body::decode(manifest.body.clone())
         .map_err(|error| corrupt(&path, error.offset as u64, error.reason))?;
     let bitmaps = body.segments.iter().filter_map(|entry| match &entry.deleted {
@@ -306,7 +317,6 @@ async fn read_manifest(
         DeletedBitmap::None | DeletedBitmap::Inline(_) => None,
     });
     let names = body.segments.iter().map(|entry| entry.meta.name).chain(bitmaps).collect();
-    let modified_ms = object.modified_ms;
     Ok(Some(Listed { number, modified_ms, floor: manifest.floor, names }))
 }
 

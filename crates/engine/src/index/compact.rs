@@ -1,20 +1,22 @@
 //! Committing a merge: the new segment takes the place of its inputs, with all that was deleted
 //! meanwhile.
 //!
-//! A merge works on a snapshot, while puts and deletes go on. When it is done, the inputs have more
-//! deleted documents than it knew of. Those bits are translated into the new segment's documents,
-//! the folded ones into the manifest, all of them into the view:
+//! A merge leaves out what the manifest that it began with says to be deleted. By its end more
+//! documents of the inputs are deleted: some by flushes meanwhile, some by slots that are not folded.
+//! Those bits are translated into the new segment's documents, the folded ones into the manifest, all
+//! of them into the view:
 //!
 //! ```text
-//!   input A:  doc  0 1 2 3 4     deleted at the start {1}, now {1, 3}
+//!   input A:  doc  0 1 2 3 4     folded at the start {1}, deleted now {1, 3}
 //!                  |   | : |
 //!   output:   doc  0   1 2 4 ..  deleted from the beginning {2}
 //! ```
 //!
-//! A document that the merge left out was deleted in its snapshot, by slots that are part of the log
-//! or folded; so it is deleted in every later state ([`Unfit::Revived`] checks that). That is why a
-//! merge may leave out documents whose deletion is not folded yet: replaying the slot finds nothing
-//! left to delete.
+//! What is folded stays folded, so a document that was left out is deleted by every later manifest
+//! ([`Unfit::Revived`] checks that). Documents whose deletion is not folded must not be left out, even
+//! though replaying its slot would find nothing left to delete: who opens the index lists slots and
+//! manifests at once, and may take this manifest together with a list of slots from before. Then the
+//! old record of a key would be gone, and the new one not there yet.
 //!
 //! It commits only if all its inputs are still listed, and as long as its object may be named
 //! ([`super::object`]). While a flush is under way it waits, because the flush's manifest was derived
@@ -37,7 +39,7 @@ use crate::options::Sabotage;
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) body: Body,
-    /// The new segment; `None` if no document was live.
+    /// The new segment; `None` if no document was kept.
     pub(crate) output: Option<SegmentView>,
     /// The new segment's bitmap object, to be written before the manifest: name and bytes.
     pub(crate) bitmap: Option<(u128, Vec<u8>)>,
@@ -50,7 +52,7 @@ pub(crate) enum Unfit {
     Replaced,
     /// It took so long that collection may take its object for garbage.
     Late,
-    /// A document that it left out is live.
+    /// A document that it left out is not deleted by the manifest.
     Revived,
     /// The table of its sections does not hold together.
     Corrupt(Corrupt),
@@ -92,7 +94,7 @@ pub(crate) fn plan_commit(
     }
     let inputs = listed_inputs(segments, merged)?;
     let mut pairs = inputs.iter().zip(merged.moved.iter());
-    if !pairs.all(|(view, moved)| left_out_deleted(&view.deleted, moved)) {
+    if !pairs.all(|(view, moved)| left_out_deleted(&view.folded.bits, moved)) {
         return Err(Unfit::Revived);
     }
     let mut bitmap = None;

@@ -211,7 +211,7 @@ impl Writer {
 
     /// What a merge of these segments (all, if none are named) starts from; `None` if one of them is
     /// not there, or there is nothing to gain. On a store with other writers the state is proven
-    /// first: a merge may leave out only what slots say that are part of the log.
+    /// first, so that nothing is merged that another process has merged already.
     pub(super) async fn begin_merge(
         &mut self,
         names: Option<&BTreeSet<u128>>,
@@ -224,7 +224,7 @@ impl Writer {
         let wanted = |name: &u128| names.is_none_or(|names| names.contains(name));
         let inputs: Vec<_> = views.filter(|view| wanted(&view.meta.name)).cloned().collect();
         let all = names.is_none_or(|names| names.len() == inputs.len());
-        let gains = inputs.len() > 1 || inputs.iter().any(|view| !view.deleted.is_empty());
+        let gains = inputs.len() > 1 || inputs.iter().any(|view| !view.folded.bits.is_empty());
         if !all || !gains {
             return (Ok(None), Ok(()));
         }

@@ -6,8 +6,9 @@
 //! callers   gather n+1 ... | gather n+2 ... |
 //! ```
 //!
-//! A group is started when the create before it returned. It is answered when its slot was checked,
-//! applied and published; groups are told in the order of their start.
+//! A group is started when the create before it returned and those who are expected have come
+//! ([`super::pace`]). It is answered when its slot was checked, applied and published; groups are told
+//! in the order of their start.
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -31,9 +32,12 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = SLOT_BYTES_MAX - SLOT_HEADER_MAX - B
 pub(super) struct Group {
     /// Empty once the group was started.
     payloads: Vec<Bytes>,
+    /// What they take in a slot.
+    bytes: usize,
     writes: Waiting,
     /// Readers who came before the group was sent: its commit proves the tip as well.
-    catch_ups: Waiting,
+    pub(super) catch_ups: Waiting,
+    /// When the first batch came; since the start, when that was.
     since: Instant,
 }
 
@@ -45,40 +49,37 @@ pub(super) struct Reader {
 }
 
 impl Group {
-    /// Takes everything that waits, up to the size of a slot or a request of another kind.
-    pub(super) fn gather(
-        payload: Bytes,
-        reply: oneshot::Sender<Result<(), Error>>,
-        inbox: &mut Inbox<Request>,
-        pending: &mut Option<Request>,
-    ) -> Self {
-        let mut bytes = payload.len() + BATCH_HEADER_MAX;
-        let mut group = Self {
-            payloads: vec![payload],
-            writes: vec![reply],
+    fn new() -> Self {
+        Self {
+            payloads: Vec::new(),
+            bytes: 0,
+            writes: Vec::new(),
             catch_ups: Vec::new(),
             since: Instant::now(),
-        };
-        while let Ok(request) = inbox.receiver.try_recv() {
-            match request {
-                Request::Write { payload, reply } if fits(bytes, &payload) => {
-                    bytes += payload.len() + BATCH_HEADER_MAX;
-                    group.payloads.push(payload);
-                    group.writes.push(reply);
-                }
-                Request::CatchUp { up_to: None, reply } => group.catch_ups.push(reply),
-                other => {
-                    *pending = Some(other);
-                    break;
-                }
-            }
         }
-        group
     }
-}
 
-fn fits(bytes: usize, payload: &Bytes) -> bool {
-    bytes + payload.len() + BATCH_HEADER_MAX <= SLOT_BYTES_MAX - SLOT_HEADER_MAX
+    fn fits(&self, payload: &Bytes) -> bool {
+        let bytes = self.bytes + payload.len() + BATCH_HEADER_MAX;
+        self.payloads.is_empty() || bytes <= SLOT_BYTES_MAX - SLOT_HEADER_MAX
+    }
+
+    /// Takes a request in, or returns it: it does not fit, or is of another kind.
+    fn take(&mut self, request: Request) -> Option<Request> {
+        match request {
+            Request::Write { payload, reply } if self.fits(&payload) => {
+                self.bytes += payload.len() + BATCH_HEADER_MAX;
+                self.payloads.push(payload);
+                self.writes.push(reply);
+                None
+            }
+            Request::CatchUp { up_to: None, reply } => {
+                self.catch_ups.push(reply);
+                None
+            }
+            other => Some(other),
+        }
+    }
 }
 
 /// Readers who wait for the same proof.
@@ -101,8 +102,39 @@ pub(super) fn gather_catch_ups(
 }
 
 impl Writer {
-    /// Sends a group; the log may start one.
-    pub(super) fn start(&mut self, mut group: Group) {
+    /// Takes a write into the group that gathers, and with it everything that waits, up to the size
+    /// of a slot or a request of another kind: that is left in `pending`.
+    pub(super) fn gather(
+        &mut self,
+        write: Request,
+        inbox: &mut Inbox<Request>,
+        pending: &mut Option<Request>,
+    ) {
+        let group = self.gathering.get_or_insert_with(Group::new);
+        *pending = group.take(write);
+        while pending.is_none() {
+            let Ok(request) = inbox.receiver.try_recv() else { break };
+            *pending = group.take(request);
+        }
+    }
+
+    /// When the group that gathers is to be sent; `None` if there is none, or none may be sent yet.
+    pub(super) fn due(&self, pending: Option<&Request>) -> Option<Instant> {
+        let group = self.gathering.as_ref().filter(|_| self.log.may_start())?;
+        // What does not fit waits for the next one.
+        let is_full = pending.is_some_and(Request::is_write);
+        if is_full {
+            Some(group.since)
+        } else {
+            Some(self.pace.due(group.writes.len(), group.since))
+        }
+    }
+
+    /// Sends the group that gathers; the log may start one.
+    pub(super) fn start(&mut self) {
+        let Some(mut group) = self.gathering.take() else { return };
+        group.since = Instant::now();
+        self.pace.sent(group.since);
         self.log.start(std::mem::take(&mut group.payloads));
         self.started.push_back(group);
     }
@@ -110,7 +142,10 @@ impl Writer {
     /// Takes note of what the log tells of groups.
     pub(super) async fn note(&mut self, progress: Progress) -> Step {
         match progress {
-            Progress::MayStart => Ok(()),
+            Progress::MayStart => {
+                self.pace.returned(Instant::now());
+                Ok(())
+            }
             Progress::Told { outcome, .. } => {
                 let group = self.started.pop_front().expect("only started groups are told");
                 let step = match outcome {
@@ -129,6 +164,11 @@ impl Writer {
         let meters = &self.origin.context.meters;
         meters.commits.add(1);
         meters.batches.add(group.writes.len());
+        if self.started.is_empty() {
+            // Without a check the answer is the first that is heard of the create.
+            self.pace.returned(Instant::now());
+        }
+        self.pace.answered(group.writes.len());
         meters.commit_micros.add_time(group.since.elapsed());
         let (shown, step) = self.show(committed.events).await;
         // Durable, but not to be seen by this process: the caller must not be told "done".
@@ -179,6 +219,13 @@ impl Writer {
             answer_all(group.catch_ups, &Err(error.clone()));
         }
         answer_all(replies(std::mem::take(&mut self.readers)), &Err(error.clone()));
+    }
+
+    /// The batches of a group that was never sent certainly had no effect.
+    pub(super) fn refuse_gathering(&mut self, error: &Error) {
+        let Some(group) = self.gathering.take() else { return };
+        answer_all(group.writes, &Err(error.clone()));
+        answer_all(group.catch_ups, &Err(error.clone()));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Merging segments into one: its live records, in order, read and written as streams.
+//! Merging segments into one: the records that the manifest does not say to be deleted, in order, read
+//! and written as streams.
 //!
 //! ```text
 //! keys, key indexes of the inputs --> order: which document of which input comes next
@@ -9,8 +10,9 @@
 //! ```
 //!
 //! A merge holds the keys of its inputs, the order, and one window of rows: not the vectors. It works
-//! on one snapshot and leaves out every document that is deleted in it, folded or not: the slots that
-//! say so are committed. What is deleted while it runs is carried over when it is committed
+//! on one snapshot and leaves out every document whose deletion is *folded*. One that only a slot says
+//! to be deleted stays: a manifest shows the records as of its floor, whichever slots behind that a
+//! reader of it knows. What is deleted besides is carried over when the merge is committed
 //! ([`super::compact`]), by [`Merged::moved`], which says where each document went.
 //!
 //! The cluster index of a field is made of those of the inputs where one of them has most of the vectors, and built
@@ -76,7 +78,7 @@ pub(crate) struct Merge {
 #[derive(Clone, Debug)]
 pub(crate) struct Merged {
     pub(crate) merge: Merge,
-    /// The new segment; `None` if no document was live.
+    /// The new segment; `None` if no document was kept.
     pub(crate) output: Option<SegmentMeta>,
     /// By input and old document: the new one, or [`MergeInput::DROPPED`]. Kept ones ascend.
     pub(crate) moved: Arc<[Vec<DocId>]>,
@@ -185,7 +187,7 @@ async fn order(loaded: &Loaded, merge: &Merge) -> Result<Arc<Order>, Error> {
 /// Number of an input, and what is wrong with it.
 type Damaged = (usize, Corrupt);
 
-/// The next live document of an input.
+/// The next document of an input that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Head<'a> {
     hash: u64,
@@ -194,11 +196,11 @@ struct Head<'a> {
     doc: DocId,
 }
 
-/// k-way merge of the live documents by (hash, key).
+/// k-way merge of the documents that are kept, by (hash, key).
 fn merge_order(segments: &[Segment], inputs: &[SegmentView]) -> Result<Order, Damaged> {
     let mut ranks: Vec<u32> = vec![0; segments.len()];
     let mut next = |input: usize| -> Option<Head<'_>> {
-        let (segment, deleted) = (&segments[input], &inputs[input].deleted);
+        let (segment, deleted) = (&segments[input], &inputs[input].folded.bits);
         while ranks[input] < segment.docs() {
             let rank = ranks[input];
             ranks[input] += 1;
@@ -216,8 +218,8 @@ fn merge_order(segments: &[Segment], inputs: &[SegmentView]) -> Result<Order, Da
     };
     let mut heap: BinaryHeap<Reverse<Head<'_>>> =
         (0..segments.len()).filter_map(&mut next).map(Reverse).collect();
-    let live: u64 = inputs.iter().map(SegmentView::live).sum();
-    let mut rows = Vec::with_capacity(usize::try_from(live).unwrap_or(0));
+    let kept: u64 = inputs.iter().map(SegmentView::kept).sum();
+    let mut rows = Vec::with_capacity(usize::try_from(kept).unwrap_or(0));
     let dropped = |segment: &Segment| vec![MergeInput::DROPPED; segment.docs() as usize];
     let mut moved: Vec<Vec<DocId>> = segments.iter().map(dropped).collect();
     let mut last_docs: Vec<Option<DocId>> = vec![None; segments.len()];

@@ -26,6 +26,7 @@ mod keymap;
 pub(crate) mod merge;
 pub(crate) mod object;
 mod open;
+mod pace;
 mod tables;
 pub(crate) mod view;
 mod writer;
@@ -59,6 +60,7 @@ use crate::records::{IndexId, IndexSettings};
 use crate::registry::Opened;
 use body::Body;
 use collect::Wanted;
+use pace::Pace;
 use view::{Published, SegmentView};
 use writer::{At, Request, Writer};
 
@@ -209,6 +211,8 @@ impl OpenIndex {
             counters,
             flush: None,
             early: Vec::new(),
+            gathering: None,
+            pace: Pace::default(),
             started: VecDeque::new(),
             readers: Vec::new(),
             waiting: Vec::new(),
@@ -363,7 +367,8 @@ impl OpenIndex {
             name: view.meta.name,
             bytes: view.meta.length,
             docs: u64::from(view.docs()),
-            deleted: view.deleted.len(),
+            deleted: view.folded.bits.len(),
+            unfolded: view.deleted.len() - view.folded.bits.len(),
         };
         IndexFacts {
             active_bytes: status.active_bytes.load(Ordering::Relaxed),

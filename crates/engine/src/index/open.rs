@@ -15,6 +15,7 @@ use super::tables::Tables;
 use super::view::{Folded, Published, SegmentView};
 use crate::error::Error;
 use crate::fetch::{Origin, corrupt};
+use crate::options::Sabotage;
 use crate::paths;
 use crate::records::IndexId;
 
@@ -34,7 +35,11 @@ pub(crate) async fn tables(
         views.push(segment(origin, entry, known, &mut unread)?);
     }
     let (schema, kernels) = (Arc::clone(&origin.schema), origin.context.kernels);
-    let tables = Tables::new(schema, kernels, published, views, unread);
+    let overlay_kept = origin.context.options.sabotage == Sabotage::OverlayNotResolved;
+    let mut tables = Tables::new(schema, kernels, published, views, unread);
+    if overlay_kept && !known.is_empty() {
+        tables.keep_overlay(known);
+    }
     let tables = stage(origin, tables, slots).await?;
     if tables.unread().is_empty() && tables.folded_deletions() != body.counters.deleted {
         return Err(wrong_deletions(origin.id, manifest.number));

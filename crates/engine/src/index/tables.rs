@@ -53,6 +53,8 @@ pub(crate) struct Tables {
     live: u64,
     /// Not published yet: the maps still belong to the tables that this one replaces.
     fresh: bool,
+    /// Known bad: what is staged first is not looked for in the segments.
+    overlay_kept: bool,
 }
 
 /// So many staged keys most likely have some older document in every segment.
@@ -120,6 +122,17 @@ impl Tables {
             staged: Vec::new(),
             live: 0,
             fresh: true,
+            overlay_kept: false,
+        }
+    }
+
+    /// Known bad, see [`crate::options::Sabotage::OverlayNotResolved`].
+    pub(super) fn keep_overlay(&mut self, known: &[SegmentView]) {
+        self.overlay_kept = true;
+        for view in &mut self.segments {
+            if let Some(old) = known.iter().find(|old| old.meta.name == view.meta.name) {
+                view.deleted = Arc::new(view.deleted.as_ref() | old.deleted.as_ref());
+            }
         }
     }
 
@@ -161,7 +174,9 @@ impl Tables {
         if !self.unread.is_empty() {
             return Ok(Some(Missing::default()));
         }
-        self.kill_in_segments(loaded.segments());
+        if !std::mem::take(&mut self.overlay_kept) {
+            self.kill_in_segments(loaded.segments());
+        }
         self.publish_staged();
         Ok(None)
     }

@@ -149,6 +149,11 @@ impl SegmentView {
         u64::from(self.docs()) - self.deleted.len()
     }
 
+    /// Documents that the newest manifest does not say to be deleted.
+    pub(crate) fn kept(&self) -> u64 {
+        u64::from(self.docs()) - self.folded.bits.len()
+    }
+
     /// Whether a key of this hash is in the range of the segment.
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
         (self.meta.hashes.0..=self.meta.hashes.1).contains(&hash)

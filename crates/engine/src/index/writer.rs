@@ -20,7 +20,7 @@ use futures_util::future::{join, try_join};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use roaring::RoaringBitmap;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use vb_commit::{CommitError, Event, Log, Manifest, Progress, Slot};
 use vb_search::Part;
 
@@ -31,6 +31,7 @@ use super::fold::WaitingMerge;
 use super::group::{Group, Reader, answer_all, gather_catch_ups};
 use super::merge::{Merge, Merged};
 use super::open;
+use super::pace::Pace;
 use super::tables::Tables;
 use super::view::Published;
 use crate::error::Error;
@@ -65,7 +66,7 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    fn is_write(&self) -> bool {
+    pub(super) fn is_write(&self) -> bool {
         matches!(self, Self::Write { .. })
     }
 }
@@ -91,6 +92,9 @@ pub(crate) struct Writer {
     pub(crate) flush: Option<Arc<Flush>>,
     /// Read for the next attempt to settle, beside a proof.
     pub(super) early: Vec<(u128, Part)>,
+    /// The group that gathers until it may be sent.
+    pub(super) gathering: Option<Group>,
+    pub(super) pace: Pace,
     /// Groups on their way, in the order of their start.
     pub(super) started: VecDeque<Group>,
     /// Readers who wait for slots that our own groups on their way may bring.
@@ -125,6 +129,7 @@ pub(super) type Waiting = Vec<oneshot::Sender<Result<(), Error>>>;
 /// What the task does next.
 enum Next {
     Serve(Request),
+    Send,
     Note(Option<Progress>),
     End,
 }
@@ -139,6 +144,10 @@ impl Writer {
         loop {
             let step = match self.next(&mut inbox, &mut pending).await {
                 Next::Serve(request) => self.serve(request, &mut inbox, &mut pending).await,
+                Next::Send => {
+                    self.start();
+                    Ok(())
+                }
                 Next::Note(Some(progress)) => self.note(progress).await,
                 Next::Note(None) => Ok(()),
                 Next::End => break,
@@ -150,6 +159,7 @@ impl Writer {
             self.show_status();
             if let Err(error) = step {
                 self.refuse_started(&error).await;
+                self.refuse_gathering(&error);
                 self.refuse_rest(&error, &mut inbox, pending.take()).await;
                 break;
             }
@@ -163,26 +173,27 @@ impl Writer {
         drop(inbox);
     }
 
-    /// Waits for the log to tell of groups on their way, or for a request; a write waits until
-    /// the next group may be sent.
+    /// Waits for the log to tell of groups on their way, for the group that gathers to be due, or
+    /// for a request. A write that does not fit into that group is pending until it was sent.
     async fn next(&mut self, inbox: &mut Inbox<Request>, pending: &mut Option<Request>) -> Next {
-        let may_start = self.log.may_start();
-        if let Some(request) = pending.take_if(|next| may_start || !next.is_write()) {
+        let due = self.due(pending.as_ref());
+        if due.is_some_and(|due| due <= Instant::now()) {
+            return Next::Send;
+        }
+        let gathers = self.gathering.is_some();
+        if let Some(request) = pending.take_if(|next| !gathers || !next.is_write()) {
             return Next::Serve(request);
         }
         let takes = pending.is_none();
         tokio::select! {
             biased;
             progress = self.log.progress(), if self.log.is_busy() => Next::Note(progress),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Next::Note(None),
             request = inbox.receiver.recv(), if takes => match request {
-                // Asked again: what the log did while this waited may have filled the place.
-                Some(request) if self.log.may_start() || !request.is_write() => Next::Serve(request),
-                Some(request) => {
-                    *pending = Some(request);
-                    Next::Note(None)
-                }
+                Some(request) => Next::Serve(request),
                 // Nobody asks any more; what was sent is seen to its end.
                 None if self.log.is_busy() => Next::Note(self.log.progress().await),
+                None if gathers => Next::Send,
                 None => Next::End,
             },
         }
@@ -233,8 +244,8 @@ impl Writer {
         pending: &mut Option<Request>,
     ) -> Step {
         match request {
-            Request::Write { payload, reply } => {
-                self.start(Group::gather(payload, reply, inbox, pending));
+            write @ Request::Write { .. } => {
+                self.gather(write, inbox, pending);
                 Ok(())
             }
             Request::CatchUp { up_to: Some(seq), reply } => {
@@ -242,6 +253,10 @@ impl Writer {
                 self.answer_readers().await
             }
             Request::CatchUp { up_to: None, reply } => {
+                if let Some(group) = &mut self.gathering {
+                    group.catch_ups.push(reply);
+                    return Ok(());
+                }
                 let waiting = gather_catch_ups(reply, inbox, pending);
                 self.catch_up(waiting).await
             }

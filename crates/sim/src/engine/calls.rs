@@ -66,6 +66,19 @@ pub(super) enum Refusal {
 pub(super) struct Told {
     pub(super) creation: Option<u64>,
     pub(super) outcome: Outcome,
+    /// Indexes that turned out to be gone while the call was at them. Others may have seen a write
+    /// there before the end.
+    pub(super) gone: Vec<u64>,
+    /// Where the index that it reached lies.
+    pub(super) prefix: Option<String>,
+}
+
+impl Told {
+    pub(super) fn new(creation: Option<u64>, outcome: Outcome) -> Self {
+        let is_gone = matches!(outcome, Outcome::Refused(Refusal::NoSuchIndex));
+        let gone = creation.filter(|_| is_gone).into_iter().collect();
+        Self { gone, creation, outcome, prefix: None }
+    }
 }
 
 const ACCOUNT: &str = "1234567890123456";
@@ -95,11 +108,13 @@ fn index_of(name: &[u8]) -> u64 {
 /// may stand for another one by now, which a record of the bucket as of some seconds ago does not
 /// know.
 pub(super) async fn perform(engine: Engine, id: u64, call: Call) -> Told {
-    let told = attempt(&engine, id, call.clone()).await;
-    match (&told.outcome, told.creation) {
-        (Outcome::Refused(Refusal::NoSuchIndex), Some(_)) => attempt(&engine, id, call).await,
-        _ => told,
+    let first = attempt(&engine, id, call.clone()).await;
+    if first.gone.is_empty() {
+        return first;
     }
+    let mut told = attempt(&engine, id, call).await;
+    told.gone.extend(first.gone);
+    told
 }
 
 async fn attempt(engine: &Engine, id: u64, call: Call) -> Told {
@@ -113,18 +128,19 @@ async fn attempt(engine: &Engine, id: u64, call: Call) -> Told {
         | Call::Compact { index } => *index,
         _ => {
             let outcome = catalog(engine, id, &call).await;
-            return Told { creation: None, outcome: outcome.unwrap_or_else(failed) };
+            return Told::new(None, outcome.unwrap_or_else(failed));
         }
     };
     let handle = match engine.resolve(&bucket(), index_name(on).as_bytes()).await {
         Ok(handle) => handle,
-        Err(error) => return Told { creation: None, outcome: failed(error) },
+        Err(error) => return Told::new(None, failed(error)),
     };
     match record::creation(handle.settings()) {
-        Err(wrong) => Told { creation: None, outcome: Outcome::Wrong(wrong) },
+        Err(wrong) => Told::new(None, Outcome::Wrong(wrong)),
         Ok(creation) => {
             let outcome = records(&handle, id, call).await.unwrap_or_else(failed);
-            Told { creation: Some(creation), outcome }
+            let prefix = Some(format!("index/{}", handle.id()));
+            Told { prefix, ..Told::new(Some(creation), outcome) }
         }
     }
 }

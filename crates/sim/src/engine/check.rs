@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::register::{Kind, Operation, Seen};
 use super::calls::{Call, Outcome};
-use super::history::{Entry, History};
+use super::history::{Entry, History, NEVER};
 use super::record::{self, Version};
 
 /// Checks everything that was answered; the error says what cannot be.
@@ -43,23 +43,66 @@ fn puts(history: &History) -> Puts<'_> {
 }
 
 /// Calls on records by the index that they reached. A write that was never answered reached the
-/// index that a later reader tells.
-fn by_index(history: &History) -> BTreeMap<u64, Vec<&Entry>> {
-    let mut indexes: BTreeMap<u64, Vec<&Entry>> = BTreeMap::new();
+/// index that a later reader tells; one that met the end of an index may have been there before.
+fn by_index(history: &History) -> BTreeMap<u64, Vec<Reached<'_>>> {
+    let mut indexes: BTreeMap<u64, Vec<Reached<'_>>> = BTreeMap::new();
+    let mut add = |creation: u64, entry, here| {
+        indexes.entry(creation).or_default().push(Reached { entry, here });
+    };
     let creations = creations(history);
     for entry in &history.entries {
+        let gone: BTreeSet<u64> = entry.told.iter().flat_map(|told| &told.gone).copied().collect();
+        gone.iter().for_each(|creation| add(*creation, entry, Here::Perhaps));
         match (entry.creation(), written(&entry.call)) {
-            (Some(creation), _) => indexes.entry(creation).or_default().push(entry),
+            (Some(creation), _) if !gone.contains(&creation) => add(creation, entry, Here::Told),
             // It may have reached any life of the index that its name stands for.
             (None, Some((index, _))) if entry.may_be_done() => {
                 for creation in creations.get(&index).into_iter().flatten() {
-                    indexes.entry(*creation).or_default().push(entry);
+                    add(*creation, entry, Here::Told);
                 }
             }
-            (None, _) => {}
+            _ => {}
         }
     }
     indexes
+}
+
+/// A call at an index.
+#[derive(Debug, Clone, Copy)]
+struct Reached<'a> {
+    entry: &'a Entry,
+    here: Here,
+}
+
+/// What is known of a call at an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Here {
+    /// What it was answered is about this index.
+    Told,
+    /// It was told that there is no such index any more. A write may have taken effect before that.
+    Perhaps,
+}
+
+impl Reached<'_> {
+    fn is_done(self) -> bool {
+        self.here == Here::Told && self.entry.is_done()
+    }
+
+    fn may_be_done(self) -> bool {
+        self.here == Here::Perhaps || self.entry.may_be_done()
+    }
+
+    /// When it ended here, or could not change any more.
+    fn ended(self) -> u64 {
+        match self.here {
+            Here::Told => self.entry.ended,
+            Here::Perhaps => NEVER,
+        }
+    }
+
+    fn outcome(&self) -> Option<&Outcome> {
+        self.entry.outcome().filter(|_| self.here == Here::Told)
+    }
 }
 
 /// Creating calls by the index's name.
@@ -82,14 +125,18 @@ fn written(call: &Call) -> Option<(u64, &[u64])> {
 }
 
 /// What each key of an index was written and read.
-fn by_key(entries: &[&Entry], puts: &Puts<'_>) -> Result<BTreeMap<u64, Vec<Operation>>, String> {
+fn by_key(
+    reached: &[Reached<'_>],
+    puts: &Puts<'_>,
+) -> Result<BTreeMap<u64, Vec<Operation>>, String> {
     let mut keys: BTreeMap<u64, Vec<Operation>> = BTreeMap::new();
-    let every = entries.iter().filter_map(|entry| written(&entry.call));
+    let every = reached.iter().filter_map(|reached| written(&reached.entry.call));
     for key in every.flat_map(|(_, keys)| keys) {
         keys.entry(*key).or_default();
     }
     let known: BTreeSet<u64> = keys.keys().copied().collect();
-    for entry in entries {
+    for reached in reached {
+        let entry = reached.entry;
         let mut add = |key: u64, kind: Kind| -> Result<(), String> {
             if let Kind::Read(Seen::Exactly(Some(version))) = kind {
                 let known = puts.get(&version).is_some_and(|(_, keys)| keys.contains(&key));
@@ -97,17 +144,17 @@ fn by_key(entries: &[&Entry], puts: &Puts<'_>) -> Result<BTreeMap<u64, Vec<Opera
                     return Err(format!("call {}: key {key} of {version} was never put", entry.id));
                 }
             }
-            let operation =
-                Operation { id: entry.id, began: entry.began, ended: entry.ended, kind };
+            let (began, ended) = (entry.began, reached.ended());
+            let operation = Operation { id: entry.id, began, ended, kind };
             keys.entry(key).or_default().push(operation);
             Ok(())
         };
-        match (&entry.call, entry.outcome()) {
+        match (&entry.call, reached.outcome()) {
             (Call::Put { keys, .. } | Call::Delete { keys, .. }, _) => {
                 let puts = matches!(entry.call, Call::Put { .. });
                 let value = puts.then_some(entry.id);
                 for key in keys {
-                    match (entry.is_done(), entry.may_be_done()) {
+                    match (reached.is_done(), reached.may_be_done()) {
                         (true, _) => add(*key, Kind::Write(value))?,
                         (_, true) => add(*key, Kind::MaybeWrite(value))?,
                         // It certainly did not take place.
@@ -157,9 +204,9 @@ fn absent(call: &Call, key: u64, found: &[(u64, Version)]) -> Seen {
 
 /// A batch is visible whole or not at all: who saw one of its records did not see another of its
 /// keys as it certainly was before.
-fn check_batches(entries: &[&Entry], puts: &Puts<'_>) -> Result<(), String> {
-    for entry in entries {
-        let Some(Outcome::Got(read)) = entry.outcome() else { continue };
+fn check_batches(calls: &[Reached<'_>], puts: &Puts<'_>) -> Result<(), String> {
+    for call in calls {
+        let (entry, Some(Outcome::Got(read))) = (call.entry, call.outcome()) else { continue };
         for (_, version) in read {
             let Some((put, batch)) = version.and_then(|version| puts.get(&version)) else {
                 continue;
@@ -169,7 +216,7 @@ fn check_batches(entries: &[&Entry], puts: &Puts<'_>) -> Result<(), String> {
                     Some(other) => {
                         puts.get(other).is_some_and(|(put_of, _)| put_of.ended < put.began)
                     }
-                    None => !deleted_since(entries, *key, put.began),
+                    None => !deleted_since(calls, *key, put.began),
                 };
                 if older {
                     return Err(format!(
@@ -184,9 +231,9 @@ fn check_batches(entries: &[&Entry], puts: &Puts<'_>) -> Result<(), String> {
 }
 
 /// Whether the key may have been deleted after the tick.
-fn deleted_since(entries: &[&Entry], key: u64, tick: u64) -> bool {
-    entries.iter().any(|entry| {
-        let deletes = matches!(&entry.call, Call::Delete { keys, .. } if keys.contains(&key));
-        deletes && (entry.is_done() || entry.may_be_done()) && entry.ended > tick
+fn deleted_since(calls: &[Reached<'_>], key: u64, tick: u64) -> bool {
+    calls.iter().any(|call| {
+        let deletes = matches!(&call.entry.call, Call::Delete { keys, .. } if keys.contains(&key));
+        deletes && (call.is_done() || call.may_be_done()) && call.ended() > tick
     })
 }

@@ -15,7 +15,7 @@ use object_store::{Error, ListResult, ObjectMeta};
 use tokio::sync::oneshot;
 
 use super::draw::Draw;
-use super::profile::{DEADLINE_MS, Faults, LATE_MAX_MS};
+use super::profile::{Ambush, DEADLINE_MS, Faults, LATE_MAX_MS};
 use super::trace::Trace;
 
 /// Milliseconds since 1970 at the beginning of every run.
@@ -124,6 +124,11 @@ struct State {
     latency_ms: u64,
     focus: &'static str,
     faults: Faults,
+    ambush: Ambush,
+    /// Manifests as they were created, by node and number of the request.
+    manifests: BTreeMap<(usize, u64), (String, Bytes)>,
+    /// Nodes that stand still from now on, and until when.
+    ambushed: Vec<(usize, u64)>,
     trace: Trace,
     /// Per node: requests under way, by number.
     under_way: Vec<BTreeSet<u64>>,
@@ -144,6 +149,9 @@ impl Objects {
             latency_ms,
             focus: "",
             faults: Faults::default(),
+            ambush: Ambush::default(),
+            manifests: BTreeMap::new(),
+            ambushed: Vec::new(),
             trace,
             under_way: vec![BTreeSet::new(); nodes],
             damaged: vec![BTreeSet::new(); nodes],
@@ -178,9 +186,14 @@ impl Objects {
         (state.requests, state.injected)
     }
 
-    pub(super) fn set_faults(&self, faults: Faults, focus: &'static str) {
+    pub(super) fn set_faults(&self, faults: Faults, focus: &'static str, ambush: Ambush) {
         let mut state = self.lock();
-        (state.faults, state.focus) = (faults, focus);
+        (state.faults, state.focus, state.ambush) = (faults, focus, ambush);
+    }
+
+    /// Nodes that were ambushed since the last call, and until when they stand still.
+    pub(super) fn take_ambushed(&self) -> Vec<(usize, u64)> {
+        std::mem::take(&mut self.lock().ambushed)
     }
 
     /// Sends a request at `at`; the answer comes through the channel, or never.
@@ -234,6 +247,22 @@ impl Objects {
         (state.under_way[node].first().copied(), state.next)
     }
 
+    /// The manifests of a log that a node has created with requests from this number on.
+    pub(super) fn manifests_created(&self, node: usize, prefix: &str, since: u64) -> Vec<Bytes> {
+        let state = self.lock();
+        let of_log = |path: &str| path.strip_prefix(prefix).is_some_and(|p| p.starts_with('/'));
+        let created = state.manifests.range((node, since)..(node + 1, 0));
+        created.filter(|(_, (path, _))| of_log(path)).map(|(_, (_, bytes))| bytes.clone()).collect()
+    }
+
+    /// The newest manifest of a log, as it lies there.
+    pub(super) fn newest_manifest(&self, prefix: &str) -> Option<Bytes> {
+        let state = self.lock();
+        let folder = format!("{prefix}/manifest/");
+        let (path, object) = state.objects.range(..format!("{folder}~")).next_back()?;
+        path.starts_with(&folder).then(|| object.bytes.clone())
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.lock().flights.is_empty()
     }
@@ -258,7 +287,12 @@ impl State {
         let fate = self.fate(&ask);
         self.injected += u64::from(fate != Fate::Sound);
         self.trace.note(at, format_args!("n{node} #{id} {} {fate:?}", show(&ask)));
-        let execute_at = at + self.draw.range(1, self.latency_ms);
+        let mut execute_at = at + self.draw.range(1, self.latency_ms);
+        if fate == Fate::Sound && self.is_ambushed(&ask) {
+            let until = at + self.draw.range(1000, self.ambush.max_ms);
+            execute_at = self.draw.range(execute_at, until.max(execute_at));
+            self.ambushed.push((node, until));
+        }
         let flight = Flight { node, ask, fate, reply: Some(reply), replied: None };
         self.under_way[node].insert(id);
         self.flights.insert(id, flight);
@@ -271,6 +305,12 @@ impl State {
             _ => self.queue.insert((execute_at, Due::Execute, id)),
         };
         receiver
+    }
+
+    fn is_ambushed(&mut self, ask: &Ask) -> bool {
+        let Ambush { path: part, permille, .. } = self.ambush;
+        let meant = matches!(ask, Ask::Put { path, create: true, .. } if path.contains(part));
+        permille > 0 && meant && self.draw.chance(permille)
     }
 
     fn fate(&mut self, ask: &Ask) -> Fate {
@@ -315,6 +355,11 @@ impl State {
         let (node, ask, fate) = (flight.node, flight.ask.clone(), flight.fate);
         let skipped = matches!(fate, Fate::Before | Fate::Conflict | Fate::Hang);
         let done = if skipped { Ok(Answer::Done) } else { self.apply(at, &ask) };
+        if let (Ask::Put { path, bytes, create: true }, Ok(_), false) = (&ask, &done, skipped)
+            && path.contains("/manifest/")
+        {
+            self.manifests.insert((node, id), (path.clone(), bytes.clone()));
+        }
         let replied = match fate {
             Fate::Sound | Fate::Late | Fate::Hang => done,
             Fate::Before | Fate::After => Err(unavailable("503 Slow Down")),

@@ -25,6 +25,18 @@ pub(super) struct Faults {
     pub(super) flipped: u64,
 }
 
+/// Stalls at the worst moment: a node stands still just when it has sent a create, and the request
+/// is executed at any time until it goes on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ambush {
+    /// Of creates whose path holds this.
+    pub(super) path: &'static str,
+    /// So many of 1000 of them.
+    pub(super) permille: u64,
+    /// For up to so long.
+    pub(super) max_ms: u64,
+}
+
 /// A seed's world.
 #[derive(Debug, Clone)]
 pub(super) struct Profile {
@@ -50,6 +62,11 @@ pub(super) struct Profile {
     pub(super) stall_ms: u64,
     /// A stall is up to so long.
     pub(super) stall_max_ms: u64,
+    pub(super) ambush: Ambush,
+    /// Calm begins with so long without a call: long enough for collections, at times.
+    pub(super) pause_ms: u64,
+    /// The first two nodes are one process that has every log open twice.
+    pub(super) twins: bool,
     /// Weights of the calls, in the order of `Call`.
     pub(super) weights: [u64; 9],
     pub(super) memtable_bytes_max: usize,
@@ -85,6 +102,9 @@ impl Profile {
             crash_ms: draw.pick(&[0, 4000, 10_000]),
             stall_ms: if sole { 0 } else { draw.pick(&[0, 1500, 4000]) },
             stall_max_ms: draw.pick(&[500, 3000, 20_000]),
+            ambush: Ambush::default(),
+            pause_ms: draw.pick(&[0, 0, 12_000, 30_000]),
+            twins: false,
             weights: [30, 12, 16, 14, 6, 8, 3, 0, 0],
             memtable_bytes_max: draw.pick(&[300, 1000, 4000]),
             flush_age: Duration::from_millis(draw.pick(&[300, 1500, 60_000])),
@@ -96,7 +116,28 @@ impl Profile {
             (profile.weights[7], profile.weights[8]) = (draw.range(1, 5), draw.range(0, 2));
         }
         profile.faults = faults(draw, sole);
+        if nodes > 1 && draw.chance(400) {
+            profile.ambush(draw);
+        }
         profile
+    }
+
+    /// What it takes that a number is folded and collected while somebody is about to create it: long
+    /// stalls, small memtables, little grace, and nodes that go on meanwhile.
+    fn ambush(&mut self, draw: &mut Draw) {
+        let path = draw.pick(&["/manifest/", "/log/"]);
+        self.ambush = Ambush { path, permille: draw.pick(&[20, 60, 150]), max_ms: 25_000 };
+        self.chaos_ms = draw.range(15, 40) * 1000;
+        self.think_ms = draw.pick(&[200, 600, 1500]);
+        self.memtable_bytes_max = draw.pick(&[300, 1000]);
+        self.collect_grace = Duration::from_millis(draw.pick(&[0, 0, 1000]));
+        self.twins = draw.chance(500);
+        if draw.chance(400) {
+            // Manifests follow each other by merges, beside which the floor stays.
+            self.memtable_bytes_max = 4000;
+            self.flush_age = Duration::from_secs(60);
+            (self.weights[5], self.weights[6]) = (20, 12);
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! One run: lets time pass, starts calls, breaks things, heals them, and asks for the verdict.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use vb_commit::{Process, Store};
+use vb_commit::{Manifest, Process, Store};
+use vb_engine::inspect::{self, CheckOptions, Level};
 use vb_engine::{Clock, Compaction, Engine, Error, Options, Random};
 
 use super::calls::{self, Call, Outcome, Told};
@@ -13,7 +15,7 @@ use super::draw::Draw;
 use super::history::History;
 use super::node::Node;
 use super::objects::{EPOCH_MS, Objects};
-use super::profile::{Faults, Profile, SWEEP_GRACE};
+use super::profile::{Ambush, Faults, Profile, SWEEP_GRACE};
 use super::record::Wish;
 use super::trace::Trace;
 use super::{Report, Variant, check};
@@ -23,6 +25,9 @@ const CALL_MS_MAX: u64 = 600_000;
 
 /// Calls in one round of chaos, so that every seed takes about as long.
 const CALLS_MAX: usize = 200;
+
+/// Further walks of an inspection that found something.
+const WALKS_MAX: usize = 3;
 
 /// How far one node's clock may run ahead of the world, and so of the others.
 const LOOK_AHEAD_MS: u64 = 50;
@@ -40,6 +45,7 @@ enum ClientState {
 #[derive(Debug, Default)]
 struct Mail {
     calls: Vec<(u64, Told)>,
+    inspected: Option<Result<inspect::Report, Error>>,
     opened: Vec<(usize, u64, Result<Engine, Error>)>,
 }
 
@@ -56,9 +62,14 @@ pub(super) struct World {
     lives: Vec<u64>,
     /// When a crashed node starts again.
     restarts: Vec<u64>,
+    /// What the first two nodes have in common if they are one process: its batch numbers and its
+    /// identity as a writer.
+    twins: Option<(Process, u128)>,
     mail: MailBox,
     clients: Vec<ClientState>,
     history: History,
+    /// Of flushes under way: the number of the store's next request when they began.
+    flushes: BTreeMap<u64, u64>,
     crashes: u64,
     violation: Option<String>,
     now: u64,
@@ -72,7 +83,12 @@ impl World {
         let nodes = profile.nodes + 1;
         let objects = Objects::new(Draw::new(seed, 1), nodes, profile.latency_ms, trace);
         objects.note(format_args!("{profile:?}"));
+        let ids = Ids::new(seed, u64::MAX);
+        let identity = ids.id();
+        let twins =
+            profile.twins.then(|| (Process::simulated(variant.rules, move || ids.id()), identity));
         Self {
+            twins,
             seed,
             variant,
             draw,
@@ -83,6 +99,7 @@ impl World {
             mail: MailBox::default(),
             clients: vec![ClientState::Idle(0); profile.clients],
             history: History::default(),
+            flushes: BTreeMap::new(),
             crashes: 0,
             violation: None,
             now: 0,
@@ -123,9 +140,60 @@ impl World {
             self.chaos()?;
             self.heal()?;
             self.read_everything()?;
+            self.inspect(None)?;
         }
         self.rest()?;
-        self.read_everything()
+        self.read_everything()?;
+        self.fold_everything()?;
+        let records = self.read_everything()?;
+        self.inspect(Some(records))
+    }
+
+    /// Every live index is flushed, so that its manifest counts all its records.
+    fn fold_everything(&mut self) -> Result<(), String> {
+        for index in 0..self.profile.indexes {
+            let id = self.call(0, Call::Flush { index })?;
+            self.await_calls(&[id])?;
+        }
+        Ok(())
+    }
+
+    /// Walks the whole store: nothing may be damaged or missing, and the manifests count so many
+    /// records where all of them are folded. What is removed behind a walk's back is no damage, and
+    /// found only once.
+    fn inspect(&mut self, records: Option<u64>) -> Result<(), String> {
+        let mut found = self.inspect_once(records)?;
+        for _ in 0..WALKS_MAX {
+            if found.is_none() {
+                return Ok(());
+            }
+            self.pause(5_000)?;
+            found = self.inspect_once(records)?;
+        }
+        found.map_or(Ok(()), Err)
+    }
+
+    /// What `vectorbucket fsck` finds, looking at every byte.
+    fn inspect_once(&mut self, records: Option<u64>) -> Result<Option<String>, String> {
+        let (mail, now_ms) = (Arc::clone(&self.mail), EPOCH_MS + self.now);
+        let node = self.nodes[0].as_ref().ok_or("node 0 is down")?;
+        let (store, _) = self.surroundings(node);
+        let signal = Arc::clone(&node.signal);
+        node.spawn(async move {
+            let options = CheckOptions { level: Level::Deep, grace: SWEEP_GRACE, now_ms };
+            post(&mail).inspected = Some(inspect::check(&store, &options, &()).await);
+            signal.raise();
+        });
+        self.touch(0);
+        self.wait(CALL_MS_MAX, |world| post(&world.mail).inspected.is_some())?;
+        let report = post(&self.mail).inspected.take().expect("it was waited for");
+        let report = report.map_err(|error| format!("an inspection failed in calm: {error}"))?;
+        if let Some(damage) = report.findings.iter().find(|finding| finding.kind.is_damage()) {
+            return Ok(Some(format!("an inspection found {damage}")));
+        }
+        let counted = report.counts.records;
+        let differ = records.filter(|listed| report.counts.slots == 0 && *listed != counted);
+        Ok(differ.map(|listed| format!("manifests count {counted} records, {listed} are listed")))
     }
 
     /// Makes the bucket and the indexes.
@@ -140,7 +208,7 @@ impl World {
                 Ok(_) => Outcome::Done,
                 Err(error) => Outcome::Failed(error),
             };
-            post(&mail).calls.push((0, Told { creation: None, outcome: told }));
+            post(&mail).calls.push((0, Told::new(None, told)));
             signal.raise();
         });
         self.touch(0);
@@ -154,7 +222,7 @@ impl World {
 
     /// Everything goes wrong for a while.
     fn chaos(&mut self) -> Result<(), String> {
-        self.objects.set_faults(self.profile.faults, self.profile.focus);
+        self.objects.set_faults(self.profile.faults, self.profile.focus, self.profile.ambush);
         let end = self.now + self.profile.chaos_ms;
         let mut crash_at = self.later(self.profile.crash_ms);
         let mut stall_at = self.later(self.profile.stall_ms);
@@ -187,21 +255,29 @@ impl World {
     /// Nothing goes wrong any more; waits until everything under way is answered.
     fn heal(&mut self) -> Result<(), String> {
         self.objects.note(format_args!("calm"));
-        self.objects.set_faults(Faults::default(), "");
+        self.objects.set_faults(Faults::default(), "", Ambush::default());
         for node in self.nodes.iter_mut().flatten() {
             node.stalled_until = self.now;
         }
         self.wait(CALL_MS_MAX, |world| world.all_open() && world.all_idle())?;
         self.wait(CALL_MS_MAX, |world| world.objects.is_quiet())?;
-        Ok(())
+        self.pause(self.profile.pause_ms)
     }
 
-    /// Every node reads everything in every way; in calm nothing fails.
-    fn read_everything(&mut self) -> Result<(), String> {
+    fn pause(&mut self, ms: u64) -> Result<(), String> {
+        let until = self.now + ms;
+        self.wait(ms + 1, |world| world.now >= until)
+    }
+
+    /// Every node reads everything in every way; in calm nothing fails. Returns how many records the
+    /// last node listed.
+    fn read_everything(&mut self) -> Result<u64, String> {
+        let mut records = 0;
         for number in 0..self.nodes.len() {
             if self.nodes[number].is_none() {
                 continue;
             }
+            records = 0;
             for index in 0..self.profile.indexes {
                 let keys: Vec<u64> = (0..self.profile.keys).collect();
                 let count = keys.len() + 5;
@@ -219,9 +295,15 @@ impl World {
                     Call::Query { index, target, count, wish }
                 }));
                 for call in calls {
+                    let lists = matches!(call, Call::List { .. });
                     let id = self.call(number, call)?;
                     self.await_calls(&[id])?;
                     self.must_succeed(id)?;
+                    if let (true, Some(Outcome::Found(found))) =
+                        (lists, self.history.entry(id).outcome())
+                    {
+                        records += found.len() as u64;
+                    }
                 }
             }
             for call in [Call::ListIndexes, Call::ListBuckets] {
@@ -230,7 +312,7 @@ impl World {
                 self.must_succeed(id)?;
             }
         }
-        Ok(())
+        Ok(records)
     }
 
     /// A fresh node joins, the others restart, and the background comes to rest.
@@ -244,9 +326,7 @@ impl World {
             self.start(self.profile.nodes);
         }
         self.wait(CALL_MS_MAX, |world| world.all_open())?;
-        let until = self.now + 5_000;
-        self.wait(6_000, |world| world.now >= until)?;
-        Ok(())
+        self.pause(5_000)
     }
 
     fn must_succeed(&mut self, id: u64) -> Result<(), String> {
@@ -308,6 +388,9 @@ impl World {
             self.run_node(number, next);
         }
         self.read_mail()?;
+        for (number, until) in self.objects.take_ambushed() {
+            self.stand_still(number, until);
+        }
         // What a node just sent may be due before that.
         let due = self.objects.next_event().unwrap_or(u64::MAX).min(next).max(self.now);
         self.now = due;
@@ -375,6 +458,12 @@ impl World {
         {
             return Err(format!("call {id}: {path} is said to be corrupt: {reason}"));
         }
+        if let (Some(since), Outcome::Done, Some(prefix)) =
+            (self.flushes.remove(&id), &told.outcome, &told.prefix)
+        {
+            let checked = self.check_flush(node, prefix, since);
+            checked.map_err(|wrong| format!("call {id}: {wrong}"))?;
+        }
         let (_, next) = self.objects.horizon(node);
         self.history.end(id, told, next);
         let think = self.draw.range(1, self.profile.think_ms);
@@ -384,6 +473,23 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// What a flush has folded that is said to be done stays folded: its manifest is the newest, or
+    /// those that followed were derived from it.
+    fn check_flush(&self, node: usize, prefix: &str, since: u64) -> Result<(), String> {
+        let created = self.objects.manifests_created(node, prefix, since);
+        let floors =
+            created.into_iter().filter_map(|bytes| Some(Manifest::decode(bytes).ok()?.floor));
+        let newest = self.objects.newest_manifest(prefix).map(Manifest::decode);
+        match (newest, floors.max()) {
+            (Some(Ok(newest)), Some(floor)) if newest.floor < floor => Err(format!(
+                "flushed up to slot {floor}, but manifest {} begins at slot {}",
+                newest.number, newest.floor
+            )),
+            (Some(Err(error)), _) => Err(format!("the newest manifest of {prefix}: {error}")),
+            _ => Ok(()),
+        }
     }
 
     // ---- nodes ----
@@ -455,6 +561,10 @@ impl World {
 
     fn stall(&mut self, number: usize) {
         let until = self.now + self.draw.range(50, self.profile.stall_max_ms);
+        self.stand_still(number, until);
+    }
+
+    fn stand_still(&mut self, number: usize, until: u64) {
         if let Some(node) = &mut self.nodes[number] {
             node.stalled_until = until;
             self.objects.note(format_args!("n{number} stands still until {until}"));
@@ -463,9 +573,15 @@ impl World {
 
     fn surroundings(&self, node: &Node) -> (Store, Options) {
         let stream = (node.number as u64 + 1) << 32 | node.life;
-        let ids = Ids::new(self.seed, stream);
+        let mut ids = Ids::new(self.seed, stream);
         let incarnations = ids.clone();
-        let process = Process::simulated(self.variant.rules, move || incarnations.id());
+        let process = match &self.twins {
+            Some((process, identity)) if node.number < 2 && node.life == 1 => {
+                ids.begin_with(*identity);
+                process.clone()
+            }
+            _ => Process::simulated(self.variant.rules, move || incarnations.id()),
+        };
         let client = Client {
             objects: self.objects.clone(),
             node: node.number,
@@ -534,6 +650,9 @@ impl World {
     /// Makes a call on a node that is open.
     fn call(&mut self, number: usize, call: Call) -> Result<u64, String> {
         let id = self.history.begin(number, call.clone());
+        if matches!(call, Call::Flush { .. }) {
+            self.flushes.insert(id, self.objects.horizon(number).1);
+        }
         self.objects.note(format_args!("call {id} on n{number}: {call:?}"));
         let mail = Arc::clone(&self.mail);
         let node = self.node(number)?;
@@ -622,17 +741,30 @@ impl Clock for SimulatedClock {
 
 /// Ids from the seed.
 #[derive(Debug, Clone)]
-struct Ids(Arc<Mutex<Draw>>);
+struct Ids {
+    draw: Arc<Mutex<Draw>>,
+    /// The next ids, if they are given.
+    given: Arc<Mutex<Vec<u128>>>,
+}
 
 impl Ids {
     fn new(seed: u64, stream: u64) -> Self {
-        Self(Arc::new(Mutex::new(Draw::new(seed, stream))))
+        Self { draw: Arc::new(Mutex::new(Draw::new(seed, stream))), given: Arc::default() }
+    }
+
+    /// Gives an engine its identity as a writer: the second id that it takes. The first is for the
+    /// store's label, should it write it.
+    fn begin_with(&mut self, identity: u128) {
+        self.given = Arc::new(Mutex::new(vec![identity; 2]));
     }
 }
 
 impl Random for Ids {
     fn id(&self) -> u128 {
-        let mut draw = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = self.given.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return id;
+        }
+        let mut draw = self.draw.lock().unwrap_or_else(PoisonError::into_inner);
         u128::from(draw.word()) << 64 | u128::from(draw.word())
     }
 }

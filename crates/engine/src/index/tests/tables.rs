@@ -166,6 +166,9 @@ struct Index {
     flush: Option<Flush>,
     merged: Option<Merged>,
     expected: Expected,
+    /// The same as of the freeze, and as of the manifest's floor.
+    expected_frozen: Expected,
+    expected_folded: Expected,
 }
 
 impl Index {
@@ -182,6 +185,8 @@ impl Index {
             flush: None,
             merged: None,
             expected: BTreeMap::new(),
+            expected_frozen: BTreeMap::new(),
+            expected_folded: BTreeMap::new(),
         };
         apply(&index.origin, &mut index.tables, &[]).await;
         index
@@ -196,6 +201,7 @@ impl Index {
             }
             Step::Freeze if self.flush.is_none() && self.tables.active_bytes() > 0 => {
                 self.frozen = self.tail.len();
+                self.expected_frozen = self.expected.clone();
                 self.flush = Some(Flush {
                     id: self.origin.id,
                     schema: Arc::clone(&self.origin.schema),
@@ -224,6 +230,7 @@ impl Index {
         self.manifest += 1;
         self.tables.swap(&flush.frozen, flushed);
         self.tail.drain(..self.frozen);
+        self.expected_folded = self.expected_frozen.clone();
     }
 
     async fn begin_merge(&mut self, mask: u8) {
@@ -262,8 +269,14 @@ impl Index {
         self.tables.swap_merged(&merged, commit.output);
     }
 
-    /// A process that opens the index now finds the same records.
+    /// A process that opens the index now finds the same records, and one that does not know of the
+    /// tail finds those as of the manifest's floor.
     async fn check_restart(&self) {
+        self.check_opened(&[], &self.expected_folded, "of the manifest alone").await;
+        self.check_opened(&self.tail, &self.expected, "after a restart").await;
+    }
+
+    async fn check_opened(&self, tail: &[Payload], expected: &Expected, what: &str) {
         let body = Body::decode(self.body.encode()).unwrap();
         let segments = body.segments.into_iter().map(|entry| {
             let bits = match &entry.deleted {
@@ -279,8 +292,8 @@ impl Index {
         assert_eq!(deleted, body.counters.deleted);
         let published = Arc::new(Published::default());
         let mut tables = empty_tables(&published, segments);
-        apply(&self.origin, &mut tables, &self.tail).await;
-        assert_eq!(live(&self.origin, &published.view()).await, self.expected, "after a restart");
+        apply(&self.origin, &mut tables, tail).await;
+        assert_eq!(live(&self.origin, &published.view()).await, *expected, "{what}");
     }
 }
 

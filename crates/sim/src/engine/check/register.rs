@@ -152,7 +152,9 @@ fn complaint(operations: &[Operation], place: usize, values: &[Option<Version>])
     let operation = &operations[place];
     let mut near: Vec<_> = operations
         .iter()
-        .filter(|other| other.ended + 40 > operation.began && other.began <= operation.ended)
+        .filter(|other| {
+            other.ended.saturating_add(40) > operation.began && other.began <= operation.ended
+        })
         .collect();
     near.sort_by_key(|other| other.began);
     let lines: Vec<String> = near
