@@ -24,7 +24,7 @@ const LISTS: usize = 400;
 /// Strains that are tried: from the first up by the ratio.
 const STOP_FIRST: f32 = 1.0;
 const STOP_RATIO: f32 = 1.15;
-const STOPS: usize = 120;
+const STOPS: usize = 250;
 
 /// The model of an index with a tree; of a flat one only the length is asked.
 pub(super) fn model(

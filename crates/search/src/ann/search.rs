@@ -18,6 +18,7 @@ use vb_kernel::{Kernels, Survivor};
 use super::codes::{DEVIATION, Table};
 use super::index::Index;
 use super::params::RowBits;
+use super::recall::{strain, weight};
 use super::source::{Part, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
@@ -35,7 +36,7 @@ pub struct Request {
     /// The share of them to find, on average.
     pub target: f32,
     /// Above 1 looks further, below 1 less far, than the index expects to need for the target: what a sampler that compares
-    /// with exact results turns. Lists looked into grow about with its fourth root.
+    /// with exact results turns. The lists looked into grow slowly with it: double it to see a difference.
     pub calibration: f32,
     /// Rows whose rank is not below are not wanted: that of the k-th nearest found elsewhere, in the unit of
     /// [`Near::rank`]; infinity if there is none.
@@ -134,6 +135,8 @@ pub struct Searcher {
     named: usize,
     /// The rank of the k-th nearest elsewhere.
     bound: f32,
+    /// What a list counts.
+    weight: f32,
     /// Whether candidates are ranked by CODES.
     by_codes: bool,
 }
@@ -155,6 +158,8 @@ struct Query {
     is_closed: bool,
     /// What was looked into, in lists of average size of which all rows count.
     looked: f32,
+    /// The distance of its nearest list.
+    nearest: f32,
     /// The estimated share that was found.
     recall: f32,
 }
@@ -196,6 +201,7 @@ impl Searcher {
             keep: 0,
             named: 0,
             bound: f32::INFINITY,
+            weight: 1.0,
             by_codes: true,
         }
     }
@@ -270,6 +276,7 @@ impl Searcher {
         self.named = 0;
         self.by_codes = parts.iter().all(|part| part.source.has_rows());
         self.bound = request.bound;
+        self.weight = weight(request.k);
         self.keep = 8 * request.k + 64;
         let Some(first) = parts.first() else { return };
         if self.by_codes {
@@ -334,22 +341,24 @@ impl Query {
         self.is_done = false;
         self.is_closed = false;
         self.looked = 0.0;
+        self.nearest = f32::INFINITY;
         self.recall = 1.0;
     }
 
-    /// How many times further away a list's centroid is than a rank; squared distances. Inner products are those of
-    /// vectors of equal length, of which both are taken from.
-    fn ratio(&self, index: &Index, base: f32, rank: f32) -> f32 {
-        /// Lengths of rows that most are shorter than.
+    /// The strain of looking into a list at `base`, with the k-th nearest at `rank`. Inner products count as squared distances
+    /// between vectors of equal length.
+    fn strain(&self, index: &Index, base: f32, rank: f32) -> f32 {
+        /// A length that most rows are shorter than, to their root mean square.
         const LONG: f32 = 1.5;
-        match index.shape.metric {
-            Metric::Euclidean | Metric::Cosine => base / rank.max(f32::MIN_POSITIVE),
+        let distance = |rank: f32| match index.shape.metric {
+            Metric::Euclidean | Metric::Cosine => rank,
             Metric::InnerProduct => {
-                let whole =
-                    (LONG * index.model.length * self.squared.sqrt()).max(f32::MIN_POSITIVE);
-                let base = (base - self.shift + whole).max(0.0);
-                base / (rank - self.shift + whole).max(0.05 * whole)
+                let whole = LONG * index.model.length * self.squared.sqrt();
+                (rank - self.shift + whole).max(0.05 * whole)
             }
-        }
+        };
+        let (list, nearest, rank) = (distance(base), distance(self.nearest), distance(rank));
+        let nearest = nearest.max(rank / 2.0).max(f32::MIN_POSITIVE);
+        strain(self.looked, list / rank.max(f32::MIN_POSITIVE), list / nearest)
     }
 }

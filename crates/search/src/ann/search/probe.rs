@@ -4,7 +4,6 @@ use vb_kernel::{BLOCK, CodeBlocks, CodeQuery};
 
 use super::super::index::{Index, is_row};
 use super::super::mask::RowMask;
-use super::super::recall::strain;
 use super::super::source::{Part, Source};
 use super::route::{Stop, by_base};
 use super::{Checkpoint, Near, Query, Request, Searcher, Waiting};
@@ -115,14 +114,16 @@ impl Searcher {
         request: &Request,
         place: usize,
     ) -> bool {
-        let query = &self.queries[stop.part as usize];
+        let query = &mut self.queries[stop.part as usize];
         if query.is_closed {
             return true;
         }
+        query.nearest = query.nearest.min(stop.base);
         let Some(rank) = self.known_rank(request.k) else { return false };
         let index = parts[stop.part as usize].index;
+        let query = &self.queries[stop.part as usize];
         let slack = if self.by_codes { 0.0 } else { self.slack(index, stop) };
-        let strain = strain(query.looked, query.ratio(index, stop.base, rank + slack));
+        let strain = query.strain(index, stop.base, rank + slack);
         if let Some(trace) = &mut self.trace {
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
             trace.push(Checkpoint { strain, rows });
@@ -238,7 +239,8 @@ impl Searcher {
                 return false;
             }
         }
-        self.queries[stop.part as usize].looked += counts as f32 / index.rows_per_list;
+        let query = &mut self.queries[stop.part as usize];
+        query.looked += self.weight * counts as f32 / index.rows_per_list;
         let words = part.allowed.map(|_| self.words.as_slice());
         let query = &self.queries[stop.part as usize];
         let code_query = CodeQuery {
