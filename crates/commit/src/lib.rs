@@ -9,6 +9,7 @@
 //! protocol without I/O, and `Log` executes the machine's requests. The model checker drives the
 //! same machine. `docs/commit-protocol.md` has the formats, the rules and why they are sound.
 
+mod clock;
 mod collect;
 mod error;
 mod format;
@@ -22,6 +23,7 @@ pub mod rules;
 mod slot;
 mod store;
 
+pub use clock::{Clock, SystemClock};
 pub use collect::{Collector, CollectorStep};
 pub use error::{CommitError, CreateError, StoreError, StoreErrorKind};
 pub use format::FormatError;

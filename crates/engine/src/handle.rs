@@ -286,8 +286,9 @@ impl IndexHandle {
         &self.engine.inner.context
     }
 
-    /// Folds every record that is not in a segment yet into one now, without waiting for the
-    /// memtable to fill. Writes go on meanwhile.
+    /// Folds the records that are not in a segment yet into one now, without waiting for the memtable
+    /// to fill. Writes go on meanwhile. After a flush that failed, what that one had set aside is
+    /// folded, and newer records wait for the next; an index that was closed meanwhile keeps its log.
     ///
     /// # Errors
     /// [`Error::Conflict`] if another flush came first; else as [`IndexHandle::get`].

@@ -17,7 +17,7 @@
 //! - Readers work on immutable snapshots and hold no lock over a scan or a wait.
 //! - Bytes from the store never cause a panic or a wrong answer: they decode, or the call fails with
 //!   [`Error::Corrupt`].
-//! - Time, chance and objects come in through [`Clock`], [`Random`] and [`vb_commit::Store`] alone.
+//! - Time, chance and objects come in through [`vb_commit::Clock`], [`Random`] and [`vb_commit::Store`] alone.
 
 mod budget;
 mod cache;
@@ -54,8 +54,8 @@ pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;
 pub use options::{
-    Background, Clock, Compaction, DiskCache, Options, Random, ReadConsistency, Recall, Sabotage,
-    SystemClock, SystemRandom,
+    Background, Compaction, DiskCache, Options, Random, ReadConsistency, Recall, Sabotage,
+    SystemRandom,
 };
 pub use records::{
     BucketChange, BucketId, BucketRecord, BucketSettings, Created, IndexId, IndexRecord,

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use vb_commit::{Clock, SystemClock};
 use vb_kernel::Level;
 
 use crate::spread::Spread;
@@ -218,23 +219,6 @@ pub enum Sabotage {
     /// When a newer manifest is taken over, the slots behind its floor are not resolved against its
     /// segments: those known before keep their deletions, the others have the manifest's alone.
     OverlayNotResolved,
-}
-
-/// Wall-clock time. Durations and timers use the runtime's clock, which a simulation can pause.
-pub trait Clock: fmt::Debug + Send + Sync {
-    /// Milliseconds since the Unix epoch.
-    fn unix_ms(&self) -> u64;
-}
-
-/// The machine's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
 }
 
 /// Random 128-bit ids of indexes and objects.

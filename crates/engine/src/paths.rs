@@ -59,12 +59,21 @@ pub(crate) fn bitmap(id: IndexId, name: u128) -> String {
     format!("{}/{name:032x}", bitmaps(id))
 }
 
+/// Delivered access logs, and those that wait for it in a local folder: the service's, not ours.
+const LOGS: [&str; 2] = ["logs", "log-spool"];
+
+/// Users, roles and their keys: the identity store's.
+const IDENTITY: &str = "identity";
+
 /// What `serve --dev` keeps in the folder of its store.
 const DEV_FILES: [&str; 2] = ["dev-credentials.toml", "dev.env"];
 
 /// Whether something at the top of a store has a name of this format.
 pub(crate) fn is_known_top(path: &str) -> bool {
-    [FORMAT, CATALOG, INDEX, RESTORE].contains(&path) || DEV_FILES.contains(&path)
+    [FORMAT, CATALOG, INDEX, RESTORE].contains(&path)
+        || path == IDENTITY
+        || LOGS.contains(&path)
+        || DEV_FILES.contains(&path)
 }
 
 /// The index whose prefix this is.

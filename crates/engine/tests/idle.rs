@@ -287,7 +287,7 @@ async fn the_walk_completes_what_nobody_meets() {
 #[derive(Debug)]
 struct Ticking(Instant);
 
-impl vb_engine::Clock for Ticking {
+impl vb_commit::Clock for Ticking {
     fn unix_ms(&self) -> u64 {
         1_800_000_000_000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
     }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::{Model, Record, batch, bucket, check_all, engine, key, query, quiet, two_fields};
-use vb_commit::{LocalOptions, Store};
-use vb_engine::{BucketChange, BucketSettings, Clock, Engine, IndexState, LoggingTarget, Options};
+use vb_commit::{Clock, LocalOptions, Store};
+use vb_engine::{BucketChange, BucketSettings, Engine, IndexState, LoggingTarget, Options};
 use vb_search::{Attributes, Filter, Number, Scalar, Test, Value};
 
 const CREATED_MS: u64 = 1_700_000_000_123;

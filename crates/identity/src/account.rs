@@ -13,11 +13,18 @@ impl AccountId {
         valid.then(|| Self(text.into()))
     }
 
+    /// The id as a number.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.bytes().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+crate::codec::format_of_text!(AccountId, "not an account id");
 
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

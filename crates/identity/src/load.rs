@@ -65,7 +65,7 @@ impl std::error::Error for LoadError {
     }
 }
 
-fn setting(text: impl Into<String>) -> LoadError {
+pub(crate) fn setting(text: impl Into<String>) -> LoadError {
     LoadError::Setting(text.into())
 }
 
@@ -216,7 +216,7 @@ fn access_key(account: &str, id: &str, secret: &str) -> Result<AccessKey, LoadEr
     Ok(AccessKey { id: id.into(), secret, account })
 }
 
-fn read_secret_file(path: &Path) -> Result<String, LoadError> {
+pub(crate) fn read_secret_file(path: &Path) -> Result<String, LoadError> {
     let fail = |cause| LoadError::File(path.to_owned(), cause);
     // The checks are made on the opened file, not on a name that may change meanwhile.
     let mut file = std::fs::File::open(path).map_err(fail)?;

@@ -5,14 +5,37 @@ use crate::error::ErrorKind;
 use crate::node::Node;
 use crate::{ActionPattern, PolicyError, PrincipalPattern, ResourcePattern};
 
-const DOCUMENT_BYTES_MAX: usize = 16 << 10;
 const ITEM_BYTES_MAX: usize = 4095;
 
-/// A parsed bucket policy.
+/// What a document is attached to. The language is the same; the elements differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A bucket policy: every statement has a Principal.
+    Bucket,
+    /// A RAM policy of a user, group or role: no statement has a Principal.
+    Identity,
+    /// What a role session was narrowed to: like [`Kind::Identity`].
+    Session,
+    /// Who may assume a role: Principal `{"RAM": [..]}`, the action `sts:AssumeRole`, no Resource.
+    Trust,
+}
+
+impl Kind {
+    /// The longest document, in bytes.
+    pub const fn bytes_max(self) -> usize {
+        match self {
+            Kind::Bucket | Kind::Identity => 16 << 10,
+            Kind::Session => 2 << 10,
+            Kind::Trust => 4 << 10,
+        }
+    }
+}
+
+/// A parsed policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// The statements, in written order; not empty.
-    pub statements: Vec<Statement>,
+    pub(crate) kind: Kind,
+    pub(crate) statements: Vec<Statement>,
 }
 
 /// Whether a statement grants or refuses.
@@ -33,34 +56,46 @@ pub enum Actions {
     Except(Vec<ActionPattern>),
 }
 
-/// One statement of a bucket policy.
+/// One statement of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
     /// Grant or refusal.
-    pub effect: Effect,
+    pub(crate) effect: Effect,
     /// Which actions.
-    pub actions: Actions,
+    pub(crate) actions: Actions,
     /// On which resources; not empty.
-    pub resources: Vec<ResourcePattern>,
-    /// By whom; not empty (an empty list in the document means everybody).
-    pub principals: Vec<PrincipalPattern>,
+    pub(crate) resources: Vec<ResourcePattern>,
+    /// By whom; not empty (an empty list in the document means everybody). `None` where the kind
+    /// of document has no Principal: by whom it is attached to.
+    pub(crate) principals: Option<Vec<PrincipalPattern>>,
     /// Under which conditions; all must hold.
-    pub conditions: Vec<Condition>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Whether a condition was written, even one that is no longer understood.
+    pub(crate) is_conditioned: bool,
+    /// Why a stored statement could not be understood as a whole. Such an Allow never applies.
+    pub(crate) flaw: Option<Box<str>>,
+}
+
+impl Statement {
+    /// Grant or refusal.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
 }
 
 impl Document {
-    /// Parses a bucket policy.
+    /// Parses a policy that is about to be stored.
     ///
-    /// Refused, each with its documented class: more than 16 KB, a version other than `"1"`, a
-    /// string of more than 4095 bytes, and everything the language does not know: other elements
-    /// (`NotPrincipal` and `NotResource` among them), operators, condition keys, an element twice.
-    pub fn parse(text: &[u8]) -> Result<Self, PolicyError> {
-        if text.len() > DOCUMENT_BYTES_MAX {
-            let message = "the policy is larger than 16 KB".to_owned();
+    /// Refused, each with its documented class: more than [`Kind::bytes_max`], a version other
+    /// than `"1"`, a string of more than 4095 bytes, and everything the language does not know:
+    /// other elements (`NotPrincipal`, `NotResource` and `Sid` among them), operators, condition
+    /// keys, comparisons that can never hold, an element twice.
+    pub fn parse(kind: Kind, text: &[u8]) -> Result<Self, PolicyError> {
+        if text.len() > kind.bytes_max() {
+            let message = format!("the policy is larger than {} bytes", kind.bytes_max());
             return Err(PolicyError { kind: ErrorKind::TooLarge, message });
         }
-        let node: Node = serde_json::from_slice(text)
-            .map_err(|error| PolicyError::syntax(format!("not a policy document: {error}")))?;
+        let node = parse_node(text)?;
         check_items(&node)?;
         let [version, statements] = elements(node, "the policy", ["Version", "Statement"])?;
         check_version(version.as_ref())?;
@@ -70,12 +105,27 @@ impl Document {
         if items.is_empty() {
             return Err(PolicyError::syntax("Statement is empty"));
         }
-        let statements = items.into_iter().map(parse_statement).collect::<Result<_, _>>()?;
-        Ok(Self { statements })
+        let statements = items.into_iter().map(|item| parse_statement(kind, item));
+        Ok(Self { kind, statements: statements.collect::<Result<_, _>>()? })
+    }
+
+    /// What the document is attached to.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The statements, in written order; not empty.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
     }
 }
 
-fn check_version(version: Option<&Node>) -> Result<(), PolicyError> {
+pub(crate) fn parse_node(text: &[u8]) -> Result<Node, PolicyError> {
+    serde_json::from_slice(text)
+        .map_err(|error| PolicyError::syntax(format!("not a policy document: {error}")))
+}
+
+pub(crate) fn check_version(version: Option<&Node>) -> Result<(), PolicyError> {
     match version {
         Some(Node::String(text)) if text == "1" => Ok(()),
         Some(Node::String(_)) | None => {
@@ -86,36 +136,79 @@ fn check_version(version: Option<&Node>) -> Result<(), PolicyError> {
     }
 }
 
-fn parse_statement(node: Node) -> Result<Statement, PolicyError> {
-    let names = ["Effect", "Action", "NotAction", "Resource", "Principal", "Condition"];
+pub(crate) const STATEMENT_ELEMENTS: [&str; 6] =
+    ["Effect", "Action", "NotAction", "Resource", "Principal", "Condition"];
+
+pub(crate) fn parse_statement(kind: Kind, node: Node) -> Result<Statement, PolicyError> {
     let [effect, action, not_action, resource, principal, condition] =
-        elements(node, "a statement", names)?;
-    let effect = match effect {
-        Some(Node::String(text)) if text == "Allow" => Effect::Allow,
-        Some(Node::String(text)) if text == "Deny" => Effect::Deny,
-        _ => return Err(PolicyError::syntax("Effect must be \"Allow\" or \"Deny\"")),
-    };
-    let actions = match (action, not_action) {
-        (Some(node), None) => Actions::Only(list(node, "Action", ActionPattern::parse)?),
-        (None, Some(node)) => Actions::Except(list(node, "NotAction", ActionPattern::parse)?),
-        _ => return Err(PolicyError::syntax("a statement has one of Action and NotAction")),
-    };
-    let missing = |name: &str| PolicyError::syntax(format!("a statement has no {name}"));
-    let resource = resource.ok_or_else(|| missing("Resource"))?;
-    let principal = principal.ok_or_else(|| missing("Principal"))?;
+        elements(node, "a statement", STATEMENT_ELEMENTS)?;
+    let conditions = condition.map_or(Ok(Vec::new()), parse_conditions)?;
     Ok(Statement {
-        effect,
-        actions,
-        resources: list(resource, "Resource", ResourcePattern::parse)?,
-        principals: principals(principal)?,
-        conditions: condition.map_or(Ok(Vec::new()), parse_conditions)?,
+        effect: parse_effect(effect.as_ref())?,
+        actions: parse_actions(kind, action, not_action)?,
+        resources: parse_resources(kind, resource)?,
+        principals: parse_principals(kind, principal)?,
+        is_conditioned: !conditions.is_empty(),
+        conditions,
+        flaw: None,
     })
 }
 
-fn principals(node: Node) -> Result<Vec<PrincipalPattern>, PolicyError> {
+pub(crate) fn parse_effect(node: Option<&Node>) -> Result<Effect, PolicyError> {
     match node {
-        Node::Array(items) if items.is_empty() => Ok(vec![PrincipalPattern::Everyone]),
-        node => list(node, "Principal", PrincipalPattern::parse),
+        Some(Node::String(text)) if text == "Allow" => Ok(Effect::Allow),
+        Some(Node::String(text)) if text == "Deny" => Ok(Effect::Deny),
+        _ => Err(PolicyError::syntax("Effect must be \"Allow\" or \"Deny\"")),
+    }
+}
+
+pub(crate) fn parse_actions(
+    kind: Kind,
+    action: Option<Node>,
+    not_action: Option<Node>,
+) -> Result<Actions, PolicyError> {
+    let parse = |text: &str| ActionPattern::parse(kind, text);
+    match (action, not_action) {
+        (Some(node), None) => Ok(Actions::Only(list(node, "Action", parse)?)),
+        (None, Some(_)) if kind == Kind::Trust => {
+            Err(PolicyError::syntax("a trust policy has no NotAction"))
+        }
+        (None, Some(node)) => Ok(Actions::Except(list(node, "NotAction", parse)?)),
+        _ => Err(PolicyError::syntax("a statement has one of Action and NotAction")),
+    }
+}
+
+pub(crate) fn parse_resources(
+    kind: Kind,
+    node: Option<Node>,
+) -> Result<Vec<ResourcePattern>, PolicyError> {
+    match (kind, node) {
+        (Kind::Trust, None) => Ok(vec![ResourcePattern::everything()]),
+        (Kind::Trust, Some(_)) => Err(PolicyError::syntax("a trust policy has no Resource")),
+        (_, None) => Err(PolicyError::syntax("a statement has no Resource")),
+        (_, Some(node)) => list(node, "Resource", |text| ResourcePattern::parse(kind, text)),
+    }
+}
+
+pub(crate) fn parse_principals(
+    kind: Kind,
+    node: Option<Node>,
+) -> Result<Option<Vec<PrincipalPattern>>, PolicyError> {
+    match (kind, node) {
+        (Kind::Identity | Kind::Session, None) => Ok(None),
+        (Kind::Identity | Kind::Session, Some(_)) => {
+            Err(PolicyError::syntax("a RAM policy has no Principal"))
+        }
+        (_, None) => Err(PolicyError::syntax("a statement has no Principal")),
+        (Kind::Bucket, Some(Node::Array(items))) if items.is_empty() => {
+            Ok(Some(vec![PrincipalPattern::Everyone]))
+        }
+        (Kind::Bucket, Some(node)) => list(node, "Principal", PrincipalPattern::parse).map(Some),
+        (Kind::Trust, Some(node)) => {
+            let [ram] = elements(node, "Principal", ["RAM"])?;
+            let ram = ram.ok_or_else(|| PolicyError::syntax("Principal has no RAM"))?;
+            list(ram, "RAM", PrincipalPattern::parse_trusted).map(Some)
+        }
     }
 }
 

@@ -1,59 +1,78 @@
-//! What a statement names: actions, resources, principals.
+//! What a statement names: actions and resources.
 
-use crate::{Glob, PolicyError};
+use std::borrow::Cow;
+
+use crate::action::ActionSet;
+use crate::{Action, Glob, Kind, PolicyError};
 
 /// An action pattern. The prefixes `oss:` and `ossvector:` mean the same; case does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionPattern(Glob);
+pub struct ActionPattern {
+    text: Box<str>,
+    meant: ActionSet,
+}
 
 impl ActionPattern {
-    /// Parses `*` or `{product}:{name}`, where the product is `oss`, `ossvector` or has a wildcard.
-    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+    /// Parses `*` or `{product}:{name}`.
+    ///
+    /// The product is `oss` or `ossvector`, `sts` where the kind of document may speak of roles,
+    /// or has a wildcard. A trust policy names `sts:AssumeRole` alone.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, PolicyError> {
         let lower = text.to_ascii_lowercase();
-        let known = match lower.split_once(':') {
-            None => lower == "*",
-            Some((product, name)) => {
-                let product_known =
-                    matches!(product, "oss" | "ossvector") || product.contains(['*', '?']);
-                product_known && !name.is_empty()
-            }
+        let known = match (kind, lower.split_once(':')) {
+            (Kind::Trust, _) => lower == "sts:assumerole",
+            (_, None) => lower == "*",
+            (kind, Some((product, name))) => is_product(kind, product) && !name.is_empty(),
         };
-        if known {
-            Ok(Self(Glob::new(&lower)))
-        } else {
-            Err(PolicyError::syntax(format!("the action {text:?} is not an OSS action")))
+        if !known {
+            return Err(PolicyError::syntax(format!("the action {text:?} is not an OSS action")));
         }
+        Ok(Self { text: text.into(), meant: ActionSet::named(&Glob::new(&lower)) })
     }
 
-    /// Whether an action such as `oss:PutVectors` is meant.
-    pub fn matches(&self, action: &str) -> bool {
-        let lower = action.to_ascii_lowercase();
-        let name = lower.split_once(':').map_or(lower.as_str(), |(_, name)| name);
-        ["oss", "ossvector"].iter().any(|product| self.0.matches(&format!("{product}:{name}")))
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether an action is meant.
+    pub fn matches(&self, action: Action) -> bool {
+        self.meant.bits() & ActionSet::bit(action) != 0
+    }
+
+    pub(crate) fn meant(&self) -> ActionSet {
+        self.meant
     }
 }
 
-/// The service of a resource pattern.
+fn is_product(kind: Kind, product: &str) -> bool {
+    let speaks_of_roles = matches!(kind, Kind::Identity | Kind::Session);
+    matches!(product, "oss" | "ossvector")
+        || (product == "sts" && speaks_of_roles)
+        || product.contains(['*', '?'])
+}
+
+/// Whose resource a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// `acs:ossvector:`.
-    Vector,
-    /// `acs:oss:`, ordinary buckets. It counts for vector requests in a Deny only: a policy
-    /// written for ordinary buckets must not open vector buckets of the same name.
-    Object,
-    /// `*` or a service with a wildcard.
-    Any,
+    Vector = 0,
+    /// `acs:oss:`, ordinary buckets.
+    Object = 1,
+    /// `acs:ram:`, roles.
+    Ram = 2,
 }
 
 /// A resource pattern, in the short spelling `{bucket}/{index}/*`.
 ///
 /// The long spellings `bucket/{bucket}`, `bucket/{bucket}/{index}` and
 /// `bucket/{bucket}/index/{index}` are brought to the short one. That is unambiguous because no
-/// bucket can be named `bucket`.
+/// bucket can be named `bucket`. `*/*`, documented as a spelling of everything, becomes `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourcePattern {
-    /// The service.
-    pub service: Service,
+    service: Glob,
+    /// Whether the service is meant, by [`Service`].
+    reach: [bool; 3],
     region: Glob,
     account: Glob,
     name: Glob,
@@ -61,97 +80,98 @@ pub struct ResourcePattern {
 
 impl ResourcePattern {
     /// Parses `*` or `acs:{service}:{region}:{account}:{name}`.
-    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+    ///
+    /// The service is `ossvector`, `oss`, `ram` where the kind of document may speak of roles, or
+    /// a pattern that matches one of them. Region and account must not be empty (but for `ram`):
+    /// they would match nothing.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, PolicyError> {
         if text == "*" {
-            let any = || Glob::new("*");
-            return Ok(Self { service: Service::Any, region: any(), account: any(), name: any() });
+            return Ok(Self::everything());
         }
         let refuse =
             || PolicyError::syntax(format!("the resource {text:?} is not an OSS resource"));
         let parts: Vec<&str> = text.splitn(5, ':').collect();
-        let [acs, service, region, account, name] = parts[..] else { return Err(refuse()) };
-        let service = match service {
-            "ossvector" => Service::Vector,
-            "oss" => Service::Object,
-            wild if wild.contains(['*', '?']) => Service::Any,
-            _ => return Err(refuse()),
-        };
-        if acs != "acs" || name.is_empty() {
+        let ["acs", service, region, account, name] = parts[..] else { return Err(refuse()) };
+        let is_ram = service == "ram" && matches!(kind, Kind::Identity | Kind::Session);
+        let service = Glob::new(service);
+        let reach = reach(&service);
+        let is_known = is_ram || reach[Service::Vector as usize] || reach[Service::Object as usize];
+        let is_empty = name.is_empty() || (!is_ram && (region.is_empty() || account.is_empty()));
+        if !is_known || is_empty {
             return Err(refuse());
         }
-        let (region, account) = (Glob::new(region), Glob::new(account));
-        Ok(Self { service, region, account, name: Glob::new(&short_name(name)) })
+        let name = if is_ram { Glob::new(name) } else { Glob::new(short_name(name).as_ref()) };
+        Ok(Self { service, reach, region: Glob::new(region), account: Glob::new(account), name })
     }
 
-    /// Whether a resource of the vector service, given by its parts, is meant.
+    /// The pattern `*`.
+    pub fn everything() -> Self {
+        let any = || Glob::new("*");
+        Self { service: any(), reach: [true; 3], region: any(), account: any(), name: any() }
+    }
+
+    /// Whether a resource of a vector bucket, given by its parts, is granted by this pattern.
     pub fn matches(&self, region: &str, account: &str, name: &str) -> bool {
-        self.region.matches(region) && self.account.matches(account) && self.name.matches(name)
+        self.reaches(Service::Vector, false)
+            && self.matches_place(region, account)
+            && self.name.matches(name)
+    }
+
+    /// Whether the pattern speaks of a service.
+    ///
+    /// `acs:oss:` reaches vector buckets in a Deny only: a policy that was written for ordinary
+    /// buckets must not open vector buckets of the same name.
+    pub(crate) fn reaches(&self, service: Service, is_deny: bool) -> bool {
+        let of_ordinary = is_deny && service == Service::Vector && self.means(Service::Object);
+        self.means(service) || of_ordinary
+    }
+
+    fn means(&self, service: Service) -> bool {
+        self.reach[service as usize]
+    }
+
+    pub(crate) fn matches_place(&self, region: &str, account: &str) -> bool {
+        self.region.matches(region) && self.account.matches(account)
+    }
+
+    pub(crate) fn name(&self) -> &Glob {
+        &self.name
+    }
+
+    /// The one bucket that the pattern can be about; `None` if there may be several.
+    pub(crate) fn only_bucket(&self) -> Option<&str> {
+        let name = self.name.as_str();
+        let bucket = name.split_once('/').map_or(name, |(bucket, _)| bucket);
+        let is_one = !bucket.contains(['*', '?']) && !self.means(Service::Ram);
+        is_one.then_some(bucket)
     }
 
     /// The pattern in the short spelling.
     pub fn to_text(&self) -> String {
-        let service = match self.service {
-            Service::Vector => "ossvector",
-            Service::Object => "oss",
-            Service::Any => "*",
-        };
-        let (region, account) = (self.region.as_str(), self.account.as_str());
-        format!("acs:{service}:{region}:{account}:{}", self.name.as_str())
+        let parts = [&self.service, &self.region, &self.account, &self.name];
+        if parts.iter().all(|part| part.as_str() == "*") {
+            return "*".to_owned();
+        }
+        let [service, region, account, name] = parts.map(Glob::as_str);
+        format!("acs:{service}:{region}:{account}:{name}")
     }
+}
+
+fn reach(service: &Glob) -> [bool; 3] {
+    ["ossvector", "oss", "ram"].map(|name| service.matches(name))
 }
 
 /// Drops `bucket/`, and behind it the infix `index/`.
-fn short_name(name: &str) -> String {
-    let Some(rest) = name.strip_prefix("bucket/") else { return name.to_owned() };
-    match rest.split_once("/index/") {
-        Some((bucket, index)) if !bucket.contains('/') => format!("{bucket}/{index}"),
-        _ => rest.to_owned(),
-    }
-}
-
-/// A principal pattern of a bucket policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PrincipalPattern {
-    /// `*`: everybody, also anonymous callers.
-    Everyone,
-    /// A numeric id of an account, user or role.
-    Id(Box<str>),
-    /// `arn:sts::{uid}:assumed-role/{role}/{session}`, with case.
-    AssumedRole {
-        /// The account.
-        account: Box<str>,
-        /// The role.
-        role: Box<str>,
-        /// The session; `None` for `*`.
-        session: Option<Box<str>>,
-    },
-}
-
-impl PrincipalPattern {
-    /// Parses one value.
-    pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let is_id = |t: &str| (1..=32).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
-        if text == "*" {
-            return Ok(Self::Everyone);
+fn short_name(name: &str) -> Cow<'_, str> {
+    let rest = name.strip_prefix("bucket/").filter(|rest| !rest.is_empty());
+    let short = match rest.map(|rest| (rest, rest.split_once("/index/"))) {
+        None => Cow::Borrowed(name),
+        Some((_, Some((bucket, index)))) if !bucket.contains('/') => {
+            Cow::Owned(format!("{bucket}/{index}"))
         }
-        if is_id(text) {
-            return Ok(Self::Id(text.into()));
-        }
-        let role = text.strip_prefix("arn:sts::").and_then(|rest| {
-            let (account, rest) = rest.split_once(":assumed-role/")?;
-            let (role, session) = rest.split_once('/')?;
-            let fine = is_id(account) && is_name(role) && (session == "*" || is_name(session));
-            let session = (session != "*").then(|| session.into());
-            fine.then(|| Self::AssumedRole { account: account.into(), role: role.into(), session })
-        });
-        role.ok_or_else(|| PolicyError::syntax(format!("the principal {text:?} is not valid")))
-    }
-}
-
-/// Role and session names.
-fn is_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'@' | b'-' | b'_');
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+        Some((rest, _)) => Cow::Borrowed(rest),
+    };
+    if short == "*/*" { Cow::Borrowed("*") } else { short }
 }
 
 #[cfg(test)]
@@ -169,14 +189,19 @@ mod tests {
             ("*:PutVectors", true),
             ("oss:GetVectors", false),
             ("oss:Put", false),
+            ("ossvector:PutVector?", true),
         ];
-        for (pattern, expected) in cases {
-            let matches = ActionPattern::parse(pattern).unwrap().matches("oss:PutVectors");
-            assert_eq!(matches, expected, "{pattern}");
+        for (text, expected) in cases {
+            let pattern = ActionPattern::parse(Kind::Bucket, text).unwrap();
+            assert_eq!(pattern.matches(Action::PutVectors), expected, "{text}");
+            assert_eq!(pattern.as_str(), text);
         }
-        for bad in ["", "PutVectors", "ecs:Start", "oss:", "oss"] {
-            assert!(ActionPattern::parse(bad).is_err(), "{bad}");
+        for bad in ["", "PutVectors", "ecs:Start", "oss:", "oss", "sts:AssumeRole"] {
+            assert!(ActionPattern::parse(Kind::Bucket, bad).is_err(), "{bad}");
         }
+        assert!(ActionPattern::parse(Kind::Identity, "sts:AssumeRole").is_ok());
+        assert!(ActionPattern::parse(Kind::Trust, "sts:AssumeRole").is_ok());
+        assert!(ActionPattern::parse(Kind::Trust, "*").is_err());
     }
 
     #[test]
@@ -185,48 +210,65 @@ mod tests {
             ("acs:ossvector:*:*:bucket/vec", "acs:ossvector:*:*:vec"),
             ("acs:ossvector:*:1:bucket/vec/*", "acs:ossvector:*:1:vec/*"),
             ("acs:ossvector:*:1:bucket/vec/index/i/*", "acs:ossvector:*:1:vec/i/*"),
+            ("acs:ossvector:*:1:bucket/*/index/i", "acs:ossvector:*:1:*/i"),
             ("acs:ossvector:*:1:vec/index/*", "acs:ossvector:*:1:vec/index/*"),
+            ("acs:ossvector:*:*:*/*", "acs:ossvector:*:*:*"),
+            ("acs:ossvector:*:*:bucket/*/*", "acs:ossvector:*:*:*"),
             ("acs:oss:*:*:vec/*", "acs:oss:*:*:vec/*"),
-            ("*", "acs:*:*:*:*"),
+            ("acs:*:*:*:*", "*"),
+            ("*", "*"),
         ];
         for (text, short) in cases {
-            assert_eq!(ResourcePattern::parse(text).unwrap().to_text(), short, "{text}");
+            let pattern = ResourcePattern::parse(Kind::Bucket, text).unwrap();
+            assert_eq!(pattern.to_text(), short, "{text}");
+            assert_eq!(ResourcePattern::parse(Kind::Bucket, short).unwrap(), pattern);
         }
-        for bad in
-            ["", "vec", "acs:ossvector:*:*:", "acs:ecs:*:*:x", "arn:oss:*:*:x", "acs:oss:*:*"]
-        {
-            assert!(ResourcePattern::parse(bad).is_err(), "{bad}");
+        let bad = [
+            "",
+            "vec",
+            "acs:ossvector:*:*:",
+            "acs:ossvector::1:vec",
+            "acs:ossvector:*::vec",
+            "acs:ecs*:*:*:x",
+            "acs:ram:*:*:x",
+            "arn:oss:*:*:x",
+            "acs:oss:*:*",
+        ];
+        for bad in bad {
+            assert!(ResourcePattern::parse(Kind::Bucket, bad).is_err(), "{bad}");
         }
+        assert!(ResourcePattern::parse(Kind::Identity, "acs:ram::1:role/r").is_ok());
     }
 
     #[test]
     fn resources_match_by_part() {
-        let pattern = |text| ResourcePattern::parse(text).unwrap();
+        let pattern = |text| ResourcePattern::parse(Kind::Bucket, text).unwrap();
         let region = pattern("acs:ossvector:cn-hangzhou:1:vec/*");
         assert!(region.matches("cn-hangzhou", "1", "vec/i/*"));
         assert!(!region.matches("cn-beijing", "1", "vec/i/*"));
         assert!(!region.matches("cn-hangzhou", "1", "vec"));
         assert!(pattern("acs:ossvector:*:*:*").matches("r", "2", "vec/i"));
         assert!(pattern("acs:ossvector:*:*:v?c/i").matches("r", "2", "vec/i"));
+        assert!(pattern("acs:oss*:*:*:vec").matches("r", "2", "vec"));
     }
 
     #[test]
-    fn principals() {
-        assert_eq!(PrincipalPattern::parse("*").unwrap(), PrincipalPattern::Everyone);
-        assert!(matches!(PrincipalPattern::parse("1234").unwrap(), PrincipalPattern::Id(_)));
-        let role = PrincipalPattern::parse("arn:sts::1:assumed-role/Role.x/*").unwrap();
-        assert!(matches!(role, PrincipalPattern::AssumedRole { session: None, .. }));
-        let bad = [
-            "",
-            "12*",
-            "user",
-            "arn:sts::1:assumed-role/x",
-            "arn:sts::1:assumed-role//s",
-            "arn:sts::x:assumed-role/r/s",
-            "arn:sts::1:assumed-role/r/s/t",
-        ];
-        for bad in bad {
-            assert!(PrincipalPattern::parse(bad).is_err(), "{bad}");
-        }
+    fn ordinary_buckets_reach_vector_buckets_in_a_deny_only() {
+        let pattern = ResourcePattern::parse(Kind::Bucket, "acs:oss:*:*:vec").unwrap();
+        assert!(!pattern.matches("r", "1", "vec"));
+        assert!(pattern.reaches(Service::Vector, true));
+        assert!(!pattern.reaches(Service::Vector, false));
+    }
+
+    #[test]
+    fn the_only_bucket() {
+        let only = |text| {
+            let pattern = ResourcePattern::parse(Kind::Bucket, text).unwrap();
+            pattern.only_bucket().map(str::to_owned)
+        };
+        assert_eq!(only("acs:ossvector:*:*:vec/i/*").as_deref(), Some("vec"));
+        assert_eq!(only("acs:ossvector:*:*:bucket/vec").as_deref(), Some("vec"));
+        assert_eq!(only("acs:ossvector:*:*:vec*"), None);
+        assert_eq!(only("*"), None);
     }
 }

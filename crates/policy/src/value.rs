@@ -55,7 +55,17 @@ impl Network {
             Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok()?,
             Some(_) => return None,
         };
-        (prefix <= bits).then_some(Self::Block { address, prefix })
+        (prefix <= bits).then(|| Self::block(address, prefix))
+    }
+
+    /// A block of IPv4 addresses written inside IPv6 is a block of IPv4 addresses.
+    fn block(address: IpAddr, prefix: u8) -> Self {
+        match address.to_canonical() {
+            v4 @ IpAddr::V4(_) if address.is_ipv6() && prefix >= 96 => {
+                Self::Block { address: v4, prefix: prefix - 96 }
+            }
+            _ => Self::Block { address, prefix },
+        }
     }
 
     /// Whether an address lies in the network; IPv4 inside IPv6 counts as IPv4.
@@ -98,6 +108,23 @@ fn octets(text: &str) -> Option<[Option<u8>; 4]> {
         }
     }
     Some(out)
+}
+
+/// A finite number.
+pub(crate) fn parse_number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// `true` or `false`, in any case. `acs:SecureTransport` was once documented with the values HTTP
+/// and HTTPS; `takes_scheme` says that they count.
+pub(crate) fn parse_bool(text: &str, takes_scheme: bool) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        "https" if takes_scheme => Some(true),
+        "http" if takes_scheme => Some(false),
+        _ => None,
+    }
 }
 
 /// ISO 8601 with seconds and a zone, `2019-09-29T00:00:00+08:00`, to seconds since 1970; a
@@ -205,6 +232,8 @@ mod tests {
             ("2001:db8::/32", "2001:db8::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
             ("::/0", "1.2.3.4", false),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "11.1.2.3", false),
         ];
         for (network, address, expected) in cases {
             let network_parsed = Network::parse(network).unwrap();

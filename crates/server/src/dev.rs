@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use vb_api::oss::signature::{Credentials, SignInput, presign};
 
+use crate::clock::unix_seconds;
 use crate::config::{Config, Secret, StoreUrl};
 use crate::failure::Failure;
 use crate::server::Handle;
@@ -267,11 +267,6 @@ fn store_name(store: &StoreUrl) -> String {
         StoreUrl::Memory => "memory: (nothing survives the process)".to_owned(),
         StoreUrl::Remote(options) => options.to_string(),
     }
-}
-
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ fn every_metric_is_documented() {
         operation: "X",
         status: 200,
         code: "-",
+        ec: "-",
         route: "here",
         bytes_in: 0,
         bytes_out: 0,
@@ -49,6 +50,21 @@ fn every_metric_is_documented() {
     for name in crate::metrics::engine_names() {
         assert!(text.contains(&format!("`{name}`")), "{name} is not documented");
     }
+}
+
+#[test]
+fn every_test_that_the_security_page_names_is_there() {
+    let text = repository_file("docs/security.md");
+    let quoted = text.split('`').skip(1).step_by(2).filter_map(|quoted| quoted.split_once("::"));
+    let mut named = 0;
+    for (file, test) in quoted.filter(|(file, _)| file.ends_with(".rs")) {
+        let folder = if file.contains('/') { "" } else { "crates/server/tests/" };
+        let source = repository_file(&format!("{folder}{file}"));
+        let head = format!("fn {test}(");
+        assert!(source.contains(&head), "{file} has no test {test}");
+        named += 1;
+    }
+    assert!(named > 20, "only {named} tests are named");
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! One request as seen from outside: what the log line and the counters say of it.
 //!
 //! Fields are filled in as the request is understood, so that a refusal at any step is logged with
-//! what was known by then. No field can hold a secret: neither headers nor queries are kept.
+//! what was known by then. Headers and the query, where secrets are, are kept in [`Asked`] alone,
+//! which only the masking writer of access logs reads.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{HeaderMap, Method, Request, Response, header};
 use vb_api::oss::{RequestId, Target};
+use vb_engine::BucketId;
 use vb_identity::Principal;
 
+use crate::access_log::{Asked, Destination, Line, Told};
 use crate::admission::Permit;
+use crate::audit::{Event, Verdict};
 use crate::metrics::{Finished, Metrics};
 use crate::nodes::Mark;
 use crate::reply::{Origin, Outcome, ReplyBody};
@@ -36,7 +40,10 @@ pub(crate) struct Exchange {
     host: Box<str>,
     bucket: Option<Box<str>>,
     account: Option<Box<str>>,
-    access_key_id: Option<Box<str>>,
+    principal: Option<Principal>,
+    asked: Asked,
+    logging: Logging,
+    verdict: Option<Verdict>,
     /// Name of the operation, `-` until it is recognised.
     pub(crate) operation: &'static str,
     /// Index that the body named.
@@ -50,6 +57,14 @@ pub(crate) struct Exchange {
     /// Room that the request takes.
     pub(crate) permit: Option<Permit>,
     _in_flight: InFlight,
+}
+
+/// Where the request's line in an access log goes.
+enum Logging {
+    /// The bucket's record was not read.
+    Unread,
+    /// What the record says.
+    Read(Option<Arc<Destination>>),
 }
 
 /// Which node served a request.
@@ -117,7 +132,10 @@ impl Exchange {
             host: host(request.headers()),
             bucket: None,
             account: None,
-            access_key_id: None,
+            principal: None,
+            asked: Asked::of(request),
+            logging: Logging::Unread,
+            verdict: None,
             operation: "-",
             index: None,
             bytes_in: 0,
@@ -155,9 +173,86 @@ impl Exchange {
 
     /// Who the caller is.
     pub(crate) fn called_by(&mut self, principal: &Principal) {
-        self.access_key_id = principal.access_key_id().map(Into::into);
+        self.principal = Some(principal.clone());
         if self.account.is_none() {
             self.account = principal.account().map(|account| account.as_str().into());
+        }
+    }
+
+    /// Where the client is.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client.ip()
+    }
+
+    /// What the bucket's record says of its access log.
+    pub(crate) fn logged_to(&mut self, destination: Option<Arc<Destination>>) {
+        self.logging = Logging::Read(destination);
+    }
+
+    /// What was decided about the caller's right; the last word counts.
+    pub(crate) fn decided(&mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
+    }
+
+    /// How it is known where the line in an access log goes; `None`: there is none to write here.
+    pub(crate) fn told(&self) -> Option<Told> {
+        // The node that served it knows its index, and writes.
+        if matches!(self.route, Route::Forwarded(_)) {
+            return None;
+        }
+        match &self.logging {
+            Logging::Read(destination) => destination.clone().map(Told::ByBucket),
+            Logging::Unread => {
+                let (account, bucket) = (self.account.as_deref()?, self.bucket.as_deref()?);
+                Some(Told::ByMemory(BucketId::new(account, bucket)))
+            }
+        }
+    }
+
+    fn access_key_id(&self) -> Option<&str> {
+        self.principal.as_ref().and_then(Principal::access_key_id)
+    }
+
+    /// The line in an access log. `at_s` is when the head arrived, seconds since 1970.
+    pub(crate) fn line<'a>(&'a self, at_s: i64, finished: &Finished, region: &'a str) -> Line<'a> {
+        Line {
+            client: self.client.ip(),
+            at_s,
+            asked: &self.asked,
+            status: finished.status,
+            bytes_out: finished.bytes_out,
+            ms: finished.elapsed.as_millis(),
+            host: &self.host,
+            request_id: self.id.as_str(),
+            requester: self.principal.as_ref().and_then(Principal::uid),
+            operation: self.operation,
+            bucket: self.bucket.as_deref().unwrap_or(""),
+            index: self.index.as_deref(),
+            code: finished.code,
+            bytes_in: finished.bytes_in,
+            owner: self.account.as_deref().unwrap_or(""),
+            access_key_id: self.access_key_id(),
+            region,
+        }
+    }
+
+    /// What the audit is told.
+    pub(crate) fn event(&self, finished: &Finished) -> Event<'_> {
+        Event {
+            request_id: self.id.as_str(),
+            source: self.client,
+            principal: self.principal.as_ref(),
+            operation: self.operation,
+            account: self.account.as_deref(),
+            bucket: self.bucket.as_deref(),
+            index: self.index.as_deref(),
+            verdict: self.verdict.as_ref(),
+            status: finished.status,
+            code: finished.code,
+            ec: finished.ec,
+            bytes_in: finished.bytes_in,
+            bytes_out: finished.bytes_out,
+            elapsed: finished.elapsed,
         }
     }
 
@@ -180,11 +275,12 @@ impl Exchange {
         outcome: &Outcome,
         response: &Response<ReplyBody>,
         log: bool,
-    ) {
+    ) -> Finished {
         let finished = Finished {
             operation: self.operation,
             status: response.status().as_u16(),
             code: outcome.fault().map_or("-", |fault| fault.code().as_str()),
+            ec: outcome.fault().map_or("-", |fault| fault.ec()),
             route: self.route.name(),
             bytes_in: self.bytes_in,
             bytes_out: response.body().len(),
@@ -195,23 +291,24 @@ impl Exchange {
             tracing::error!(request_id = %self.id, operation = self.operation, cause, "failed");
         }
         if log && !self.quiet {
-            self.log(&finished, outcome);
+            self.log(&finished);
         }
+        finished
     }
 
-    fn log(&self, finished: &Finished, outcome: &Outcome) {
+    fn log(&self, finished: &Finished) {
         tracing::info!(
             target: "access",
             request_id = %self.id,
             peer = %self.client,
             account = self.account.as_deref().unwrap_or("-"),
-            access_key_id = self.access_key_id.as_deref().unwrap_or("-"),
+            access_key_id = self.access_key_id().unwrap_or("-"),
             operation = finished.operation,
             bucket = self.bucket.as_deref().unwrap_or("-"),
             index = self.index.as_deref().unwrap_or("-"),
             status = finished.status,
             code = finished.code,
-            ec = outcome.fault().map_or("-", |fault| fault.ec()),
+            ec = finished.ec,
             route = finished.route,
             node = self.route.node(),
             bytes_in = finished.bytes_in,

@@ -4,11 +4,15 @@
 //! lines, or starts, watches and stops the process. [`Server::start`] runs the service inside
 //! another program (tests, benchmarks); [`command_line`] is the whole binary.
 
+mod access_log;
 mod admin;
 mod admission;
+mod audit;
 mod authenticate;
 mod authorize;
 mod body;
+mod case;
+mod clock;
 mod command;
 mod commands;
 mod config;
@@ -26,6 +30,7 @@ mod open;
 mod ops;
 mod peer_calls;
 mod phase;
+mod policies;
 mod reply;
 mod route;
 mod serve;
@@ -33,9 +38,9 @@ mod server;
 
 pub use command::command_line;
 pub use config::{
-    AdmissionConfig, BackgroundConfig, ByteSize, Config, Effective, FlushConfig, Invalid,
-    LimitConfig, LogConfig, LogFormat, NodeConfig, QuotaConfig, ReadConsistency, Secret, Source,
-    Sources, StoreUrl, load,
+    AdmissionConfig, AuditConfig, AuditOutput, AuditRequests, BackgroundConfig, ByteSize, Config,
+    Effective, FlushConfig, Invalid, LimitConfig, LogConfig, LogFormat, LogSinks, LoggingConfig,
+    NodeConfig, QuotaConfig, ReadConsistency, Secret, Source, Sources, StoreUrl, load,
 };
 pub use failure::Failure;
 pub use server::{Given, Handle, Server};

@@ -16,6 +16,8 @@ use prometheus_client::registry::{Registry, Unit};
 use vb_commit::{Store, VerbCount};
 use vb_engine::{Engine, Stats};
 
+use crate::access_log::Counters as AccessLogCounters;
+use crate::audit::Counters as AuditCounters;
 use crate::nodes::Nodes;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -89,6 +91,10 @@ pub(crate) struct Metrics {
     pub(crate) heads_refused: Counter<u64, AtomicU64>,
     /// Requests that panicked.
     pub(crate) panics: Counter<u64, AtomicU64>,
+    /// Lines of access logs on their way.
+    pub(crate) access_log: Arc<AccessLogCounters>,
+    /// Lines of the audit.
+    pub(crate) audit: AuditCounters,
 }
 
 /// What one finished request adds to the counters.
@@ -99,6 +105,8 @@ pub(crate) struct Finished {
     pub(crate) status: u16,
     /// Error code of the answer, `-` on success.
     pub(crate) code: &'static str,
+    /// Its EC, `-` on success.
+    pub(crate) ec: &'static str,
     /// Which node served it.
     pub(crate) route: &'static str,
     /// Bytes of the request body.
@@ -130,10 +138,15 @@ impl Metrics {
             accepted: Counter::default(),
             heads_refused: Counter::default(),
             panics: Counter::default(),
+            access_log: Arc::default(),
+            audit: AuditCounters::default(),
         };
         metrics.register_requests();
         metrics.register_connections();
         metrics.register_process();
+        metrics.access_log.register(&mut metrics.registry);
+        let audit = metrics.audit.dropped.clone();
+        metrics.registry.register("audit_lines_dropped", "Lines of the audit not written", audit);
         metrics.begin_at_zero();
         metrics
     }
@@ -539,6 +552,7 @@ mod tests {
             operation: "PutVectors",
             status: 200,
             code: "-",
+            ec: "-",
             route: "here",
             bytes_in: 7,
             bytes_out: 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vb_commit::{LocalOptions, RemoteOptions, Store, StoreError, StoreErrorKind};
 use vb_engine::{Background, DiskCache, Engine, Options, Spread};
-use vb_identity::Roots;
+use vb_identity::{IdentityStore, KeyRing, Roots};
 
 use crate::config::{Config, ReadConsistency, StoreUrl};
 use crate::failure::Failure;
@@ -16,8 +16,7 @@ use crate::nodes::Nodes;
 /// # Errors
 /// None at all, or unusable ones.
 pub(crate) fn credentials(config: &Config) -> Result<Roots, Failure> {
-    let roots = Roots::from_env(|name| credential_setting(config, name))
-        .map_err(|e| Failure::Credentials(e.to_string()))?;
+    let roots = roots(config)?;
     if roots.is_empty() {
         return Err(Failure::Credentials(
             "none are set; set VECTORBUCKET_ACCOUNT_ID, VECTORBUCKET_ROOT_ACCESS_KEY_ID and \
@@ -27,6 +26,37 @@ pub(crate) fn credentials(config: &Config) -> Result<Roots, Failure> {
         ));
     }
     Ok(roots)
+}
+
+/// The root credentials that the configuration names, perhaps none.
+///
+/// # Errors
+/// Unusable ones.
+pub(crate) fn roots(config: &Config) -> Result<Roots, Failure> {
+    Roots::from_env(|name| credential_setting(config, name))
+        .map_err(|e| Failure::Credentials(e.to_string()))
+}
+
+/// The keys that secrets are sealed with, if any are configured.
+///
+/// # Errors
+/// Keys that cannot be read.
+pub(crate) fn key_ring(config: &Config) -> Result<Option<KeyRing>, Failure> {
+    KeyRing::from_env(|name| credential_setting(config, name))
+        .map_err(|e| Failure::Credentials(e.to_string()))
+}
+
+/// The identities over an opened store. Nothing is written before somebody changes them.
+///
+/// # Errors
+/// Contents that cannot be read.
+pub(crate) async fn identities(
+    store: &Store,
+    roots: Roots,
+    ring: Option<KeyRing>,
+) -> Result<IdentityStore, Failure> {
+    let opened = IdentityStore::open(store, roots, ring, vb_identity::Options::default()).await;
+    opened.map_err(|e| Failure::Engine(format!("identities: {e}")))
 }
 
 /// The setting behind a variable name, wherever it was set.
@@ -44,6 +74,9 @@ fn credential_setting(config: &Config, name: &str) -> Option<String> {
             Some(config.root_access_key_secret_2.reveal().to_owned())
         }
         "VECTORBUCKET_ROOT_ACCESS_KEY_SECRET_2_FILE" => path(&config.root_access_key_secret_2_file),
+        "VECTORBUCKET_KEY_RING" => Some(config.key_ring.reveal().to_owned()),
+        "VECTORBUCKET_KEY_RING_FILE" => path(&config.key_ring_file),
+        "VECTORBUCKET_KEY_RING_COMMAND" => Some(config.key_ring_command.clone()),
         "VECTORBUCKET_ROOT_CREDENTIALS_FILE" => path(&config.root_credentials_file),
         _ => None,
     }

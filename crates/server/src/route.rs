@@ -59,7 +59,7 @@ impl Service {
         if exchange.mark().is_some() || !has_owner(grant.operation()) {
             return None;
         }
-        let index = self.context().index_of(&grant.bucket_id()?, body.clone()).await?;
+        let index = self.context().index_of(grant, body.clone()).await?;
         Some((nodes, nodes.owner(index)?))
     }
 }

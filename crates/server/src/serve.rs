@@ -7,24 +7,27 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, Version, header};
 use hyper::body::Incoming;
 use vb_api::oss::{Domains, Error, Fault, Limits, Operation, Query, Target};
-use vb_engine::Engine;
-use vb_identity::Roots;
+use vb_engine::{BucketRecord, Engine};
+use vb_identity::IdentityStore;
 
+use crate::access_log::AccessLog;
 use crate::admission::{ANSWER_BYTES, Admission, Budget, Permit};
+use crate::audit::Audit;
 use crate::authenticate::Authenticator;
-use crate::authorize::{self, Grant};
+use crate::authorize::Grant;
 use crate::body::{self, Declared, Pace};
+use crate::case::Heard;
+use crate::clock::unix_seconds;
 use crate::config::Config;
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
-use crate::metrics::Metrics;
+use crate::metrics::{Finished, Metrics};
 use crate::nodes::{Nodes, NotValid};
 use crate::ops::{self, Context, Input};
 use crate::peer_calls::PeerCall;
@@ -37,7 +40,10 @@ const BODYLESS_BYTES_MAX: u64 = 64 << 10;
 /// What every request needs; shared by all connections.
 pub(crate) struct Service {
     context: Context,
+    identities: IdentityStore,
     authenticator: Authenticator,
+    /// Unless an account says otherwise.
+    pub(crate) block_public_access: bool,
     admission: Admission,
     /// Of requests that come from other nodes.
     pub(crate) peer_admission: Admission,
@@ -46,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) pace: Pace,
     discard_bytes_max: u64,
     log_access: bool,
+    access_log: Arc<AccessLog>,
+    audit: Option<Arc<Audit>>,
     metrics: Arc<Metrics>,
     pub(crate) phases: Phases,
 }
@@ -53,8 +61,10 @@ pub(crate) struct Service {
 /// What a service is made over.
 pub(crate) struct Opened {
     pub(crate) engine: Engine,
-    pub(crate) roots: Roots,
+    pub(crate) identities: IdentityStore,
     pub(crate) nodes: Option<Arc<Nodes>>,
+    pub(crate) access_log: Arc<AccessLog>,
+    pub(crate) audit: Option<Arc<Audit>>,
 }
 
 /// A request whose head was found good: what may be done, and room to do it.
@@ -72,7 +82,7 @@ impl Service {
         metrics: Arc<Metrics>,
         phases: Phases,
     ) -> Self {
-        let Opened { engine, roots, nodes } = opened;
+        let Opened { engine, identities, nodes, access_log, audit } = opened;
         let admission = || {
             let (write, query) = (config.write_budget(), config.query_budget());
             Admission::new(write, query, config.admission.wait_max, Arc::clone(&metrics))
@@ -80,7 +90,9 @@ impl Service {
         let (admission, peer_admission) = (admission(), admission().of_peers());
         Self {
             context: Context::new(engine, limits(config), config, compute_pool(config)),
-            authenticator: Authenticator::new(roots, &config.region),
+            authenticator: Authenticator::new(identities.clone(), &config.region),
+            identities,
+            block_public_access: config.block_public_access,
             admission,
             peer_admission,
             nodes,
@@ -88,6 +100,8 @@ impl Service {
             pace: Pace::new(&config.limits),
             discard_bytes_max: config.limits.put_vectors_bytes_max.0.saturating_mul(2),
             log_access: config.log.access,
+            access_log,
+            audit,
             metrics,
             phases,
         }
@@ -101,6 +115,11 @@ impl Service {
     /// The other nodes, if this is one of several.
     pub(crate) fn nodes(&self) -> Option<&Arc<Nodes>> {
         self.nodes.as_ref()
+    }
+
+    /// Who may call.
+    pub(crate) fn identities(&self) -> &IdentityStore {
+        &self.identities
     }
 
     /// What operations work with.
@@ -120,7 +139,9 @@ impl Service {
             self.metrics.panics.inc();
             Err(Refusal::internal("the request panicked"))
         });
-        self.conclude(exchange, &Outcome(outcome))
+        let (response, finished) = self.conclude(&mut exchange, &Outcome(outcome));
+        self.record(&exchange, &finished).await;
+        response
     }
 
     /// The life of a request: everything the head decides, then the body, then the operation.
@@ -168,12 +189,15 @@ impl Service {
         let query = Query::parse(head.uri.query().unwrap_or(""));
         let operation = Operation::resolve(head.method.as_str(), &query, target.has_bucket())?;
         exchange.operation = operation.name();
-        let principal = self.authenticator.principal(head, &target, unix_seconds());
-        let principal = principal.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
-        exchange.called_by(&principal);
-        let grant = authorize::coarse(principal, operation, &target)
-            .inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
-        self.check_bucket(&grant).await?;
+        let now = unix_seconds();
+        let caller = self.authenticator.caller(head, &target, exchange.client(), now).await;
+        let caller = caller.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
+        exchange.called_by(caller.principal());
+        let heard = Heard { head, target: &target, operation, now };
+        let (case, record) = self.case(heard, caller, exchange).await?;
+        let grant = case.coarse(|verdict| exchange.decided(verdict));
+        let grant = grant.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
+        self.check_bucket(&grant, record, exchange).await?;
         let bytes_max = self.body_bytes_max(operation);
         let declared = body::declared(&head.method, &head.headers, bytes_max)?;
         let from_peer = exchange.mark().is_some();
@@ -200,15 +224,27 @@ impl Service {
         ops::run(&self.context, Input { head, body }, grant, exchange).await
     }
 
-    /// Every bucket-scoped operation but its creation needs the bucket to be there.
-    async fn check_bucket(&self, grant: &Grant) -> Result<(), Refusal> {
-        match grant.bucket_id() {
-            Some(bucket) if grant.operation() != Operation::PutVectorBucket => {
-                self.context.engine.bucket_cached(&bucket).await?;
-                Ok(())
-            }
-            _ => Ok(()),
+    /// Every bucket-scoped operation but its creation needs the bucket to be there. `seen` is the
+    /// record that the decision was made with.
+    async fn check_bucket(
+        &self,
+        grant: &Grant,
+        seen: Option<BucketRecord>,
+        exchange: &mut Exchange,
+    ) -> Result<(), Refusal> {
+        let Some(bucket) = grant.bucket_id() else { return Ok(()) };
+        if grant.operation() == Operation::PutVectorBucket {
+            return Ok(());
         }
+        let found = match seen {
+            Some(record) => Ok(record),
+            None => self.context.engine.bucket_cached(&bucket).await,
+        };
+        if matches!(found, Ok(_) | Err(vb_engine::Error::NoSuchBucket)) {
+            let target = found.as_ref().ok().and_then(|record| record.logging.as_ref());
+            exchange.logged_to(self.access_log.learn(&bucket, target));
+        }
+        Ok(found.map(drop)?)
     }
 
     /// Largest body of an operation. Clients may send one, usually empty and sometimes chunked,
@@ -252,20 +288,27 @@ impl Service {
     }
 
     /// The response, its log line and its counts.
-    fn conclude(&self, mut exchange: Exchange, outcome: &Outcome) -> Response<ReplyBody> {
+    fn conclude(
+        &self,
+        exchange: &mut Exchange,
+        outcome: &Outcome,
+    ) -> (Response<ReplyBody>, Finished) {
         exchange.keep_alive &= self.phases.now() < Phase::Leaving;
         let mut response = outcome.response(&exchange.origin());
         let bytes_out = response.body().len();
-        exchange.account(&self.metrics, outcome, &response, self.log_access);
+        let finished = exchange.account(&self.metrics, outcome, &response, self.log_access);
         response.body_mut().hold(exchange.permit.take().filter(|_| bytes_out > 0));
-        response
+        (response, finished)
     }
-}
 
-/// Seconds since 1970 by the machine's clock.
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    /// The audit, and the access log of the bucket.
+    async fn record(&self, exchange: &Exchange, finished: &Finished) {
+        if let Some(audit) = self.audit.as_ref().filter(|_| !exchange.quiet) {
+            audit.note(&exchange.event(finished), self.access_log.now_ms());
+        }
+        let line = |at_s| exchange.line(at_s, finished, self.context.region()).text();
+        self.access_log.note(exchange.told(), finished.elapsed, line).await;
+    }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use vb_commit::Store;
+use vb_commit::{Store, SystemClock};
 use vb_engine::Engine;
+use vb_identity::IdentityStore;
 
+use crate::access_log::AccessLog;
 use crate::admin::Admin;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::listener::Connections;
@@ -35,6 +38,9 @@ pub struct Handle {
     phases: Phases,
     connections: Connections,
     engine: Engine,
+    identities: IdentityStore,
+    access_log: Arc<AccessLog>,
+    audit: Option<Arc<Audit>>,
     metrics: Arc<Metrics>,
     drain_delay: Duration,
     drain_timeout: Duration,
@@ -80,7 +86,8 @@ impl Server {
         let addr = local(&listener)?;
         let opened = open_all(config, addr, given.store, &metrics).await;
         let opened = opened.inspect_err(|_| phases.advance(Phase::Stopped))?;
-        let engine = opened.engine.clone();
+        let (engine, identities) = (opened.engine.clone(), opened.identities.clone());
+        let (access_log, audit) = (Arc::clone(&opened.access_log), opened.audit.clone());
         if let Some(nodes) = &opened.nodes {
             metrics.watch_nodes(Arc::clone(nodes));
             tokio::spawn(Arc::clone(nodes).watch(phases.clone()));
@@ -96,6 +103,9 @@ impl Server {
             phases,
             connections,
             engine,
+            identities,
+            access_log,
+            audit,
             metrics,
             drain_delay: config.drain_delay,
             drain_timeout: config.drain_timeout,
@@ -111,15 +121,19 @@ async fn open_all(
     store: Option<Store>,
     metrics: &Metrics,
 ) -> Result<Opened, Failure> {
-    let roots = open::credentials(config)?;
+    let (roots, ring) = (open::credentials(config)?, open::key_ring(config)?);
     let nodes = Nodes::configured(config, addr)?.map(Arc::new);
     let store = match store {
         Some(store) => store,
         None => open::store(config).await?,
     };
     let engine = open::engine(config, store.clone(), nodes.as_ref()).await?;
-    metrics.watch(engine.clone(), store);
-    Ok(Opened { engine, roots, nodes })
+    let identities = open::identities(&store, roots, ring).await?;
+    metrics.watch(engine.clone(), store.clone());
+    let audit = Audit::start(&config.audit, &config.region, metrics.audit.clone())?;
+    let counters = Arc::clone(&metrics.access_log);
+    let access_log = AccessLog::start(config, store, counters, Arc::new(SystemClock))?;
+    Ok(Opened { engine, identities, nodes, access_log: Arc::new(access_log), audit })
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -143,6 +157,13 @@ impl Handle {
         self.admin_addr
     }
 
+    /// Who may call.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn identities(&self) -> &IdentityStore {
+        &self.identities
+    }
+
     /// Stops accepting, lets requests in flight finish, closes the engine.
     ///
     /// # Errors
@@ -155,6 +176,12 @@ impl Handle {
         let _ = self.data.await;
         let drained = tokio::time::timeout(self.drain_timeout, self.connections.closed()).await;
         let cut = drained.is_err().then(|| self.connections.open());
+        self.access_log.close().await;
+        if let Some(audit) = self.audit {
+            // Neither panics nor is cancelled.
+            let _ = tokio::task::spawn_blocking(move || audit.close()).await;
+        }
+        self.identities.close().await;
         self.engine.shutdown().await;
         self.phases.advance(Phase::Stopped);
         self.connections.closed().await;

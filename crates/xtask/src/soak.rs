@@ -21,6 +21,8 @@ enum Soak {
     Latency(Rest),
     /// Three processes over the real S3 server behind a proxy that breaks things.
     Reliability(Rest),
+    /// 10,000 logged requests with two kills: every one is in the delivered logs.
+    Logging(Rest),
     /// The engine under fresh seeds of the simulation.
     Sim(Rest),
 }
@@ -40,6 +42,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
         Soak::Idle(rest) => bench("idle", rest),
         Soak::Latency(rest) => python("tests/reliability/latency.py", rest),
         Soak::Reliability(rest) => python("tests/reliability/run.py", rest),
+        Soak::Logging(rest) => {
+            // Given again, a flag counts as it was given last.
+            let many = ["--requests", "10000"].map(str::to_owned).into_iter();
+            let arguments = many.chain(rest.arguments.iter().cloned()).collect();
+            python("tests/logging/run.py", &Rest { arguments })
+        }
         Soak::Sim(rest) => {
             let example = ["run", "--release", "-p", "vb-sim", "--locked", "--example", "engine"];
             go_on("cargo", &[&example[..], &["--"]].concat(), rest)

@@ -54,6 +54,7 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
     }
     process::run(process::command("cargo", &["build", "--package", "vb-server", "--locked"]))?;
     search_bench(count)?;
+    process::run_counted(process::command("python3", &["-u", "tests/logging/run.py"]), count)?;
     if !options.no_sdk {
         process::run_counted(process::command("python3", &["-u", "tests/sdk/run.py"]), count)?;
     }

@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sim", &["commit", "engine", "search", "kernel"], &[]),
     ("xtask", &[], &[]),
     ("bench", &["api", "commit", "engine", "kernel", "search"], &[]),
-    ("fuzz", &["api", "commit", "engine", "policy", "search"], &[]),
+    ("fuzz", &["api", "commit", "engine", "identity", "policy", "search"], &[]),
 ];
 
 /// Crates that may never stand in the lock file, and why.

@@ -224,6 +224,13 @@ AUTHENTICATION = [
         raw=get_info(headers=[("x-vectorbucket-hop", "1;0;00;127.0.0.1:1;-;00")]),
     ),
     Case(
+        "temporary key without a token",
+        403,
+        "AccessDenied",
+        "0002-00000005",
+        raw=get_info(key={"access_key_id": "STS.unknown"}),
+    ),
+    Case(
         "token with a long-term key",
         403,
         "InvalidSecurityToken",
@@ -269,6 +276,19 @@ BUCKETS = [
     Case("missing bucket", 404, "NoSuchBucket", "0015-00000101", sdk=("get_vector_bucket", {"bucket": "missing"})),
     Case("bucket with indexes", 409, "VectorBucketNotEmpty", None, sdk=("delete_vector_bucket", {"bucket": "errors"})),
     Case("no policy", 404, "NoSuchBucketPolicy", None, sdk=("get_bucket_policy", {"bucket": "errors"})),
+    Case(
+        "policy that lets everybody in",
+        403,
+        "AccessDenied",
+        "0900-00000105",
+        sdk=(
+            "put_bucket_policy",
+            {
+                "bucket": "errors",
+                "body": '{"Version":"1","Statement":[{"Effect":"Allow","Action":["oss:GetVectors"],"Principal":["*"],"Resource":["*"]}]}',
+            },
+        ),
+    ),
     *(
         Case(
             f"policy {name}",
@@ -955,7 +975,9 @@ UNREACHABLE = {
     "0003-00000801": "UserDisable: needs users",
     "0003-00000101": "needs policies",
     "0003-00000201": "needs policies",
-    "0002-00000005": "token missing: needs STS (a key `STS.x` is unknown first)",
+    "0002-00000904": "needs users; crates/server/tests/access.rs",
+    "0003-00000203": "needs users; crates/server/tests/access.rs",
+    "0003-00000301": "needs sessions; crates/server/tests/access.rs",
     "0002-00000007": "SecurityTokenExpired: needs STS",
     "0900-00000103": "AccessKeyIdAndSecurityTokenNotMatch: needs STS",
     "0900-00000210": "a head beyond the limits is answered by the HTTP library",

@@ -139,6 +139,7 @@ faults! {
     AccessKeyCharacters: InvalidAccessKeyId "0002-00000901" "The OSS Access Key Id you provided contains illegal characters.",
     AccessKeyUnknown: InvalidAccessKeyId "0002-00000902" "The OSS Access Key Id you provided does not exist in our records.",
     AccessKeyDisabled: InvalidAccessKeyId "0002-00000903" "The OSS Access Key Id you provided is disabled.",
+    AccessKeyNetwork: InvalidAccessKeyId "0002-00000904" "The OSS Access Key Id you provided must not be used from this address.",
     TokenMissing: AccessDenied "0002-00000005" "The request is signed with temporary credentials but carries no security token.",
     TokenInvalid: InvalidSecurityToken "0002-00000006" "The security token you provided is invalid.",
     TokenExpired: SecurityTokenExpired "0002-00000007" "The security token you provided has expired.",
@@ -149,6 +150,9 @@ faults! {
     DeniedExplicitly: AccessDenied "0003-00000101" "Access denied by bucket policy.",
     DeniedByIdentity: AccessDenied "0003-00000201" "Access denied by authorizer's policy.",
     NotOwner: AccessDenied "0003-00000202" "You have no right to access this bucket.",
+    DeniedByBoth: AccessDenied "0003-00000203" "Access denied by bucket policy and by authorizer's policy.",
+    DeniedBySession: AccessDenied "0003-00000301" "Access denied by the policy of the session.",
+    PublicPolicyBlocked: AccessDenied "0900-00000105" "The policy lets everybody in, which is blocked for this account.",
     WrongEndpoint: AccessDenied "0003-00001403" "The bucket you are attempting to access must be addressed using the specified endpoint.",
     AccountDisabled: UserDisable "0003-00000801" "The account is disabled.",
     // The head of the request.

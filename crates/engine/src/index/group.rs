@@ -36,7 +36,7 @@ pub(super) struct Group {
     bytes: usize,
     writes: Waiting,
     /// Readers who came before the group was sent: its commit proves the tip as well.
-    pub(super) catch_ups: Waiting,
+    catch_ups: Waiting,
     /// When the first batch came; since the start, when that was.
     since: Instant,
 }
@@ -102,16 +102,16 @@ pub(super) fn gather_catch_ups(
 }
 
 impl Writer {
-    /// Takes a write into the group that gathers, and with it everything that waits, up to the size
-    /// of a slot or a request of another kind: that is left in `pending`.
+    /// Takes a write, or a read where a group gathers already, into that group, and with it everything
+    /// that waits, up to the size of a slot or a request of another kind: that is left in `pending`.
     pub(super) fn gather(
         &mut self,
-        write: Request,
+        first: Request,
         inbox: &mut Inbox<Request>,
         pending: &mut Option<Request>,
     ) {
         let group = self.gathering.get_or_insert_with(Group::new);
-        *pending = group.take(write);
+        *pending = group.take(first);
         while pending.is_none() {
             let Ok(request) = inbox.receiver.try_recv() else { break };
             *pending = group.take(request);

@@ -252,11 +252,11 @@ impl Writer {
                 self.readers.push(Reader { seq, reply });
                 self.answer_readers().await
             }
+            read @ Request::CatchUp { up_to: None, .. } if self.gathering.is_some() => {
+                self.gather(read, inbox, pending);
+                Ok(())
+            }
             Request::CatchUp { up_to: None, reply } => {
-                if let Some(group) = &mut self.gathering {
-                    group.catch_ups.push(reply);
-                    return Ok(());
-                }
                 let waiting = gather_catch_ups(reply, inbox, pending);
                 self.catch_up(waiting).await
             }

@@ -14,9 +14,10 @@ use vb_engine::{BucketId, Error};
 
 use super::progress::Progress;
 use super::{
-    account, account_and_bucket, base, bucket, bucket_json, config, failed, now_ms, open_source,
+    account, account_and_bucket, base, bucket, bucket_json, config, failed, open_source,
     open_target, print, switch, text, url,
 };
+use crate::clock::unix_ms;
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -93,7 +94,7 @@ async fn buckets(
 
 async fn take(source: &Store, place: &Store, bucket: &BucketId) -> Result<Taken, Failure> {
     let progress = Progress::new("copying");
-    let taken = backup::backup(source, place, bucket, now_ms(), &progress).await;
+    let taken = backup::backup(source, place, bucket, unix_ms(), &progress).await;
     taken.map_err(|error| match error {
         Error::Conflict => Failure::Store(format!(
             "{bucket:?} was not backed up: the place of backups is being pruned, or the bucket \
@@ -124,7 +125,7 @@ async fn prune(
     let Some(keep) = arguments.get_one::<u64>("keep") else { return Ok(None) };
     let keep = usize::try_from(*keep).unwrap_or(usize::MAX);
     let bucket = bucket(arguments, config)?;
-    let pruned = backup::prune(place, bucket.as_ref(), keep, now_ms()).await;
+    let pruned = backup::prune(place, bucket.as_ref(), keep, unix_ms()).await;
     pruned.map(Some).map_err(|error| match error {
         Error::Conflict => Failure::Store(
             "old backups were not removed: another backup into the same place is under way, or \

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use vb_engine::inspect::{self, CheckOptions, Level, Report};
 
 use super::progress::Progress;
-use super::{base, config, failed, now_ms, open_source, print, switch, text};
+use super::{base, config, failed, open_source, print, switch, text};
+use crate::clock::unix_ms;
 use crate::config::Value as _;
 use crate::failure::Failure;
 
@@ -40,7 +41,7 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(arguments: &ArgMatches) -> Result<u8, Failure> {
     let config = config(arguments)?;
     let options =
-        CheckOptions { level: level(arguments), grace: grace(arguments)?, now_ms: now_ms() };
+        CheckOptions { level: level(arguments), grace: grace(arguments)?, now_ms: unix_ms() };
     let store = open_source(&config.store, &config).await?;
     let report = {
         let progress = Progress::new("checking");

@@ -1,9 +1,11 @@
-//! Commands for the operator that open a store themselves: `fsck`, `stat`, `backup`, `restore`.
+//! Commands for the operator that open a store themselves: `fsck`, `stat`, `backup`, `restore`,
+//! `admin`.
 //!
 //! They need no running service. On a local folder they take its lock, so the service has to be
 //! stopped first; on a shared store they work beside it. Results go to standard output, as text or
 //! (`--json`) as one JSON value; progress goes to standard error, if that is a terminal.
 
+mod admin;
 mod backup;
 mod fsck;
 mod progress;
@@ -22,8 +24,8 @@ use crate::failure::Failure;
 use crate::open;
 
 /// Their names and flags.
-pub(crate) fn commands() -> [Command; 4] {
-    [fsck::command(), stat::command(), backup::command(), restore::command()]
+pub(crate) fn commands() -> [Command; 5] {
+    [fsck::command(), stat::command(), backup::command(), restore::command(), admin::command()]
 }
 
 /// Runs one of them; `None`: it is none of them. The number is the exit code.
@@ -33,6 +35,7 @@ pub(crate) fn run(name: &str, arguments: &ArgMatches) -> Option<Result<u8, Failu
         "stat" => on_runtime(stat::run(arguments)),
         "backup" => on_runtime(backup::run(arguments)),
         "restore" => on_runtime(restore::run(arguments)),
+        "admin" => on_runtime(admin::run(arguments)),
         _ => return None,
     };
     Some(work)
@@ -138,10 +141,4 @@ fn shown(name: &[u8]) -> String {
 
 fn bucket_json(bucket: &BucketId) -> Value {
     json!({ "account": shown(&bucket.account), "bucket": shown(&bucket.name) })
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    use vb_engine::Clock as _;
-    vb_engine::SystemClock.unix_ms()
 }

@@ -326,6 +326,14 @@ fn check_limits(config: &Config) -> Result<(), Invalid> {
             config.background.bytes_per_second.is_none_or(|rate| rate.0 >= 1 << 20),
             "background.bytes_per_second: at least 1MiB",
         ),
+        (config.logging.spool_bytes_max.0 >= 1 << 20, "logging.spool_bytes_max: at least 1MiB"),
+        (config.logging.object_bytes_max.0 >= 4 << 10, "logging.object_bytes_max: at least 4KiB"),
+        (config.logging.object_bytes_max.0 <= 1 << 30, "logging.object_bytes_max: at most 1GiB"),
+        (config.logging.object_age_max.as_secs() >= 1, "logging.object_age_max: at least 1s"),
+        (
+            config.audit.file_bytes_max.is_none_or(|bytes| bytes.0 >= 4 << 10),
+            "audit.file_bytes_max: at least 4KiB",
+        ),
         (config.nodes.peer_timeout.as_millis() >= 100, "peer_timeout: at least 100ms"),
         (
             matches!(config.store, StoreUrl::Memory) || config.memory_bytes() >= 64 << 20,

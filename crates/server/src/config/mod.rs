@@ -6,6 +6,7 @@
 //! three sources as text. Invariant: a [`Config`] that [`load()`] returned passed every check.
 
 mod load;
+mod logging;
 mod nodes;
 mod settings;
 mod value;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use vb_kernel::Level;
 
 pub use load::{Effective, Invalid, Source, Sources, load};
+pub use logging::{AuditConfig, AuditOutput, AuditRequests, LogSinks, LoggingConfig};
 pub(crate) use nodes::CLUSTER_KEY_CHARS_MIN;
 pub use nodes::{NodeConfig, ReadConsistency};
 pub(crate) use settings::{SETTINGS, Setting};
@@ -62,12 +64,24 @@ pub struct Config {
     pub root_access_key_secret_2_file: Option<PathBuf>,
     /// File holding the account and root keys, in addition to the settings above.
     pub root_credentials_file: Option<PathBuf>,
+    /// The keys that secrets of access keys and sessions are sealed with.
+    pub key_ring: Secret,
+    /// File holding them, instead of the setting.
+    pub key_ring_file: Option<PathBuf>,
+    /// Program that prints them, instead of the setting.
+    pub key_ring_command: String,
+    /// Bucket policies let nobody in who is not named.
+    pub block_public_access: bool,
     /// Instruction set of the distance kernels; `None` is the best the CPU has.
     pub kernels: Option<Level>,
     /// Threads that compute; `None` is one per CPU.
     pub threads: Option<u32>,
     /// Log settings.
     pub log: LogConfig,
+    /// Delivery of the access logs of buckets.
+    pub logging: LoggingConfig,
+    /// The audit stream.
+    pub audit: AuditConfig,
     /// Limits of connections and requests.
     pub limits: LimitConfig,
     /// Byte budgets of requests in flight.
@@ -192,9 +206,15 @@ impl Default for Config {
             root_access_key_secret_2: Secret::default(),
             root_access_key_secret_2_file: None,
             root_credentials_file: None,
+            key_ring: Secret::default(),
+            key_ring_file: None,
+            key_ring_command: String::new(),
+            block_public_access: true,
             kernels: None,
             threads: None,
             log: LogConfig { level: "info".to_owned(), format: LogFormat::Auto, access: true },
+            logging: LoggingConfig::default(),
+            audit: AuditConfig::default(),
             limits: LimitConfig::default(),
             admission: AdmissionConfig {
                 write_bytes_max: None,

@@ -127,6 +127,28 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "file with accounts and their root keys, mode 0600, in addition to the settings above"
     ),
     setting!(
+        "key_ring",
+        key_ring,
+        "id:key entries that secrets of access keys and sessions are sealed with, the first seals"
+    ),
+    setting!(
+        "key_ring_file",
+        --"key-ring-file",
+        key_ring_file,
+        "file with them, mode 0600, instead of the setting"
+    ),
+    setting!(
+        "key_ring_command",
+        key_ring_command,
+        "program with arguments that prints them, instead of the setting"
+    ),
+    setting!(
+        "block_public_access",
+        --"block-public-access",
+        block_public_access,
+        "bucket policies let in nobody whom they do not name, and public ones are refused"
+    ),
+    setting!(
         "kernels",
         --"kernels",
         kernels,
@@ -202,6 +224,48 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "auto (human on a terminal, JSON otherwise), human or json"
     ),
     setting!("log_access", log.access, "one log line per request"),
+    setting!(
+        "logging.sinks",
+        logging.sinks,
+        "stores that buckets may name as targets of their access logs: name=STORE,..."
+    ),
+    setting!(
+        "logging.allow_any_target",
+        logging.allow_any_target,
+        "targets that name no sink become folders logs/ACCOUNT/TARGET of the service's store"
+    ),
+    setting!(
+        "logging.spool_dir",
+        logging.spool_dir,
+        "folder of log lines to be delivered, empty for log-spool in a local store, else memory"
+    ),
+    setting!(
+        "logging.spool_bytes_max",
+        logging.spool_bytes_max,
+        "bytes of log lines to be delivered, beyond which lines are dropped"
+    ),
+    setting!(
+        "logging.object_bytes_max",
+        logging.object_bytes_max,
+        "bytes of log lines at which an object is delivered before its hour is over"
+    ),
+    setting!(
+        "logging.object_age_max",
+        logging.object_age_max,
+        "age at which an object of log lines is delivered before its hour is over"
+    ),
+    setting!(
+        "audit.output",
+        --"audit-output",
+        audit.output,
+        "where one JSON line per request goes: off, stdout or a file"
+    ),
+    setting!("audit.requests", audit.requests, "which requests the audit tells of: all, denied"),
+    setting!(
+        "audit.file_bytes_max",
+        audit.file_bytes_max,
+        "size at which the audit file is renamed to FILE.1, empty for never"
+    ),
     setting!("limits.connections_max", limits.connections_max, "open data connections"),
     setting!(
         "limits.head_bytes_max",

@@ -31,13 +31,14 @@ mod scan;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::request::Parts;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use vb_engine::IndexId;
 
+use crate::clock::unix_ms;
 use crate::config::{Config, NodeConfig};
 use crate::failure::Failure;
 
@@ -190,9 +191,4 @@ impl Peer {
         }
         outcome
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Where a bucket's access logs go.
+//! Where a bucket's access logs go; see [`crate::access_log`] for how they get there.
 
 use vb_api::oss::request::{LoggingTarget, PutBucketLogging};
 use vb_api::oss::response;
@@ -18,6 +18,9 @@ pub(crate) async fn put(
     context: &Context,
     call: Authorized<PutBucketLogging>,
 ) -> Result<Reply, Refusal> {
+    if let Some(target) = &call.request().target {
+        context.log_targets.check(&target.bucket)?;
+    }
     let target = call.request().target.as_ref().map(stored);
     set(context, &call, target).await?;
     Ok(Reply::empty(200))

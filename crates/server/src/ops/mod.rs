@@ -23,24 +23,30 @@ use vb_api::oss::request::{
 };
 use vb_api::oss::signature::BodyCheck;
 use vb_api::oss::{Error, Fault, Limits, Operation, Query};
-use vb_engine::{BucketId, Engine, IndexId};
+use vb_engine::{Engine, IndexId};
 
+use crate::access_log::LogTargets;
 use crate::authorize::{Authorized, Grant, NamesIndex};
 use crate::body;
 use crate::config::Config;
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
+use crate::policies::BucketPolicies;
 use crate::reply::{Refusal, Reply};
 
 /// What operations work with.
 pub(crate) struct Context {
     /// The engine.
     pub(crate) engine: Engine,
+    /// The policies of buckets.
+    pub(crate) policies: BucketPolicies,
     /// Limits of the wire, as configured.
     pub(crate) limits: Arc<Limits>,
+    /// Where access logs may go.
+    log_targets: LogTargets,
     /// Where large bodies are hashed, decoded and encoded.
     pool: Pool,
-    region: Box<str>,
+    region: Arc<str>,
     extranet_endpoint: Box<str>,
     intranet_endpoint: Box<str>,
 }
@@ -53,7 +59,9 @@ impl Context {
         let internal = domains.iter().find(|domain| domain.contains("-internal."));
         Self {
             engine,
+            policies: BucketPolicies::default(),
             limits: Arc::new(limits),
+            log_targets: LogTargets::new(&config.logging),
             pool,
             region: config.region.as_str().into(),
             intranet_endpoint: internal.unwrap_or(&main).as_str().into(),
@@ -63,11 +71,19 @@ impl Context {
 }
 
 impl Context {
-    /// The index whose vectors a request is about, by its body; `None` if that does not say, which
-    /// the operation itself will tell the client.
-    pub(crate) async fn index_of(&self, bucket: &BucketId, body: Bytes) -> Option<IndexId> {
+    /// The region in resource names.
+    pub(crate) fn region(&self) -> &Arc<str> {
+        &self.region
+    }
+
+    /// The index whose vectors a request is about, by its body; `None` if that does not say, or if
+    /// the caller has no right there, which the operation itself will tell the client.
+    pub(crate) async fn index_of(&self, grant: &Grant, body: Bytes) -> Option<IndexId> {
         let named = self.pool.run_sized(body.len(), move || index_name(&body)).await.ok()?;
-        Some(self.engine.resolve(bucket, named.as_bytes()).await.ok()?.id())
+        if !grant.reaches(&named) {
+            return None;
+        }
+        Some(self.engine.resolve(&grant.bucket_id()?, named.as_bytes()).await.ok()?.id())
     }
 }
 
@@ -128,12 +144,16 @@ pub(crate) async fn run(
         Operation::DeleteVectorBucket => bucket::delete(ctx, grant.whole(bucket::Delete)).await,
         Operation::PutBucketPolicy => {
             let request = input.decode(ctx, |body, _| policy::Put::decode(body)).await?;
+            policy::check(&grant, &request)?;
             policy::put(ctx, grant.whole(request)).await
         }
         Operation::GetBucketPolicy => policy::get(ctx, grant.whole(policy::Get)).await,
         Operation::DeleteBucketPolicy => policy::delete(ctx, grant.whole(policy::Delete)).await,
         Operation::PutBucketLogging => {
             let request = input.decode(ctx, |body, _| PutBucketLogging::decode(body)).await?;
+            if let Some(target) = &request.target {
+                grant.log_target(&target.bucket, |verdict| exchange.decided(verdict))?;
+            }
             logging::put(ctx, grant.whole(request)).await
         }
         Operation::GetBucketLogging => logging::get(ctx, grant.whole(logging::Get)).await,
@@ -201,5 +221,5 @@ fn named<Op: NamesIndex>(
     exchange: &mut Exchange,
 ) -> Result<Authorized<Op>, Error> {
     exchange.index = Some(request.index().as_str().into());
-    grant.index(request)
+    grant.index(request, |verdict| exchange.decided(verdict))
 }

@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use vb_api::oss::{Error, Fault};
 use vb_engine::BucketChange;
-use vb_policy::{Document, ErrorKind, PolicyError};
+use vb_policy::{Document, ErrorKind, Kind, Policy, PolicyError};
 
 use super::Context;
-use crate::authorize::Authorized;
+use crate::authorize::{Authorized, Grant};
 use crate::reply::{Refusal, Reply};
 
 /// PutBucketPolicy: a document that was found valid.
-pub(crate) struct Put(Bytes);
+pub(crate) struct Put {
+    text: Bytes,
+    /// Whether it lets everybody in.
+    is_public: bool,
+}
 /// GetBucketPolicy.
 pub(crate) struct Get;
 /// DeleteBucketPolicy.
@@ -22,10 +26,9 @@ impl Put {
     /// # Errors
     /// The four faults of policy documents, with the place in the message.
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Error> {
-        match Document::parse(body) {
-            Ok(_) => Ok(Self(Bytes::copy_from_slice(body))),
-            Err(refused) => Err(refusal(&refused)),
-        }
+        let document = Document::parse(Kind::Bucket, body).map_err(|refused| refusal(&refused))?;
+        let is_public = Policy::new("", document).is_public();
+        Ok(Self { text: Bytes::copy_from_slice(body), is_public })
     }
 }
 
@@ -50,10 +53,21 @@ fn fault(kind: ErrorKind) -> Fault {
     }
 }
 
+/// Whether the policy may be put.
+///
+/// # Errors
+/// [`Fault::PublicPolicyBlocked`]: it lets everybody in where that is blocked.
+pub(super) fn check(grant: &Grant, request: &Put) -> Result<(), Error> {
+    let blocked = request.is_public && grant.blocks_public_access();
+    if blocked { Err(Fault::PublicPolicyBlocked.into()) } else { Ok(()) }
+}
+
 /// Sets the policy.
 pub(crate) async fn put(context: &Context, call: Authorized<Put>) -> Result<Reply, Refusal> {
-    let change = BucketChange::Policy(Some(call.request().0.clone()));
-    context.engine.configure_bucket(&call.bucket_id(), change).await?;
+    let (bucket, change) =
+        (call.bucket_id(), BucketChange::Policy(Some(call.request().text.clone())));
+    context.engine.configure_bucket(&bucket, change).await?;
+    context.policies.appeared(&bucket);
     Ok(Reply::empty(200))
 }
 

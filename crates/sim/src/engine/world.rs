@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use vb_commit::{Manifest, Process, Store};
+use vb_commit::{Clock, Manifest, Process, Store};
 use vb_engine::inspect::{self, CheckOptions, Level};
-use vb_engine::{Clock, Compaction, Engine, Error, Options, Random};
+use vb_engine::{Compaction, Engine, Error, Options, Random};
 
 use super::calls::{self, Call, Outcome, Told};
 use super::client::Client;

@@ -133,17 +133,6 @@ impl Signed<'_> {
         Error::new(Fault::AccessKeyDisabled).field("OSSAccessKeyId", self.access_key_id())
     }
 
-    /// For a service without session tokens: refuses a token next to a long-term key, and a
-    /// temporary key without one.
-    pub fn refuse_token(&self) -> Result<(), Error> {
-        let is_temporary = self.access_key_id().starts_with("STS.");
-        match (&self.token, is_temporary) {
-            (Some(_), _) => Err(Error::new(Fault::TokenInvalid)),
-            (None, true) => Err(Error::new(Fault::TokenMissing)),
-            (None, false) => Ok(()),
-        }
-    }
-
     /// Whether the signature came in the query of a signed URL.
     pub fn is_presigned(&self) -> bool {
         self.in_query

@@ -1,0 +1,160 @@
+//! A request, prepared for being held against many statements.
+
+use crate::action::ActionSet;
+use crate::document::Effect;
+use crate::pattern::Service;
+use crate::policy::{Rule, bucket_bit};
+use crate::request::Target;
+use crate::{Action, Caller, Context, PrincipalPattern, Request, ResourcePattern};
+
+/// What every statement is asked.
+pub(crate) struct Question<'a> {
+    pub(crate) caller: Caller<'a>,
+    pub(crate) action_bit: u64,
+    /// The bits of [`bucket_bit`] that a statement about this resource has.
+    pub(crate) bucket_bits: u64,
+    /// Whether the caller is the root of the account that owns the resource.
+    pub(crate) is_owner: bool,
+    service: Service,
+    region: &'a str,
+    account: &'a str,
+    name: Name<'a>,
+    context: Context<'a>,
+}
+
+/// The part of a resource name behind the account.
+enum Name<'a> {
+    /// Exactly this.
+    One(&'a str),
+    /// Exactly this, made up.
+    Made(String),
+    /// Either; a pattern that matches one of them speaks of the resource.
+    Either(&'a str, String),
+    /// Something that starts with this.
+    From(String),
+}
+
+impl<'a> Question<'a> {
+    pub(crate) fn new(request: &Request<'a>) -> Self {
+        let Request { caller, action, resource, context } = *request;
+        let (service, bucket, name) = name(resource.target);
+        Self {
+            caller,
+            action_bit: ActionSet::bit(action),
+            bucket_bits: bucket.map_or(!0, bucket_bit),
+            is_owner: caller.is_root_of(resource.account),
+            service,
+            region: resource.region,
+            account: resource.account,
+            name,
+            context,
+        }
+    }
+
+    /// May this caller assume a role?
+    pub(crate) fn about_role(
+        caller: Caller<'a>,
+        account: &'a str,
+        role: &str,
+        context: Context<'a>,
+    ) -> Self {
+        Self {
+            caller,
+            action_bit: ActionSet::bit(Action::AssumeRole),
+            bucket_bits: !0,
+            is_owner: matches!(caller, Caller::Root { .. }),
+            service: Service::Ram,
+            region: "",
+            account,
+            name: Name::Made(format!("role/{role}")),
+            context,
+        }
+    }
+
+    /// Whether the caller belongs to the account that owns the resource, so that its own policies
+    /// count.
+    pub(crate) fn is_of_the_account(&self) -> bool {
+        self.caller.account() == Some(self.account)
+    }
+
+    /// Holds a statement against the question; the first part that does not fit is the answer.
+    pub(crate) fn judge(&self, rule: &Rule) -> Verdict {
+        let statement = &rule.statement;
+        let is_deny = statement.effect == Effect::Deny;
+        if rule.is_inert() {
+            return Verdict::NotUnderstood;
+        }
+        if rule.actions.bits() & self.action_bit == 0 {
+            return Verdict::OtherAction;
+        }
+        if let Some(principals) = &statement.principals {
+            let spared = self.is_owner && !statement.is_conditioned;
+            if !principals.iter().any(|p| self.is_meant(p, spared)) {
+                let had_everyone = principals.contains(&PrincipalPattern::Everyone);
+                return if had_everyone { Verdict::OwnerSpared } else { Verdict::OtherPrincipal };
+            }
+        }
+        if !statement.resources.iter().any(|resource| self.is_about(resource, is_deny)) {
+            return Verdict::OtherResource;
+        }
+        let failing = statement.conditions.iter().position(|c| !c.holds(&self.context));
+        failing.map_or(Verdict::Applies, Verdict::ConditionFails)
+    }
+
+    /// `*` without a condition does not mean the owner.
+    fn is_meant(&self, principal: &PrincipalPattern, owner_is_spared: bool) -> bool {
+        let passes_over = owner_is_spared && *principal == PrincipalPattern::Everyone;
+        !passes_over && principal.matches(&self.caller)
+    }
+
+    fn is_about(&self, pattern: &ResourcePattern, is_deny: bool) -> bool {
+        pattern.reaches(self.service, is_deny)
+            && pattern.matches_place(self.region, self.account)
+            && match &self.name {
+                Name::One(name) => pattern.name().matches(name),
+                Name::Made(name) => pattern.name().matches(name),
+                Name::Either(name, other) => {
+                    pattern.name().matches(name) || pattern.name().matches(other)
+                }
+                Name::From(prefix) if is_deny => pattern.name().matches_all_from(prefix),
+                Name::From(prefix) => pattern.name().matches_some_from(prefix),
+            }
+    }
+}
+
+/// Service, bucket and resource name of a target.
+fn name(target: Target<'_>) -> (Service, Option<&str>, Name<'_>) {
+    let vector = |bucket, name| (Service::Vector, Some(bucket), name);
+    match target {
+        Target::Account => (Service::Vector, None, Name::One("*")),
+        Target::Bucket(bucket) => vector(bucket, Name::One(bucket)),
+        Target::Indexes(bucket) => vector(bucket, Name::Either(bucket, format!("{bucket}/*"))),
+        Target::Index { bucket, index } => vector(bucket, Name::Made(format!("{bucket}/{index}"))),
+        Target::Data { bucket, index } => vector(bucket, Name::Made(format!("{bucket}/{index}/*"))),
+        Target::SomeIndex(bucket) => vector(bucket, Name::From(format!("{bucket}/"))),
+        Target::Objects(bucket) => {
+            (Service::Object, Some(bucket), Name::Made(format!("{bucket}/*")))
+        }
+    }
+}
+
+/// How a statement answers a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It applies: grants or refuses.
+    Applies,
+    /// It does not mean the action.
+    OtherAction,
+    /// It does not mean the caller.
+    OtherPrincipal,
+    /// It means everybody, without a condition, and so not the owner.
+    OwnerSpared,
+    /// It does not mean the resource.
+    OtherResource,
+    /// The condition of this number does not hold.
+    ConditionFails(usize),
+    /// It is an Allow with something in it that is not understood.
+    NotUnderstood,
+    /// It would grant, but it is public and public access is blocked.
+    PublicAccessBlocked,
+}
