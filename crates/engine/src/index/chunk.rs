@@ -10,11 +10,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::{Bytes, BytesMut};
 use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
+use vb_search::ann::{Params, RowMask};
 use vb_search::{
     AttributeTable, Attributes, DocId, Docs, Filter, Metric, RowFilter, Rows, Schema, key_hash,
     row_norm,
 };
 
+use super::codes;
 use super::event::{FieldRows, PutRows};
 
 /// A chunk takes no further rows at this many bytes of vectors: what one small put copies at most.
@@ -37,12 +39,16 @@ pub(crate) struct Chunk {
     /// Attributes of the run of full chunks that begins with this one, made when a filter of many tests
     /// first asks for it.
     table: OnceLock<Arc<AttributeTable>>,
+    /// Codes of that run, per field.
+    codes: Arc<[codes::Cell]>,
 }
 
 /// One vector field.
 #[derive(Clone, Debug)]
 struct Column {
     dimension: usize,
+    /// Bytes of a vector and of the codes that queries may make of it, about.
+    row_bytes: usize,
     /// Row-major.
     values: Vec<f32>,
     /// One per stored vector for cosine, else empty.
@@ -129,6 +135,8 @@ impl Chunk {
     fn new(schema: &Schema) -> Self {
         let column = |field: &vb_search::VectorField| Column {
             dimension: field.dimension as usize,
+            row_bytes: field.dimension as usize * 4
+                + Params::new(field.metric, field.dimension as usize).bytes_per_row(),
             values: Vec::new(),
             norms: Vec::new(),
             rows: None,
@@ -141,6 +149,7 @@ impl Chunk {
             fields: schema.vector_fields.iter().map(column).collect(),
             order: OnceLock::new(),
             table: OnceLock::new(),
+            codes: schema.vector_fields.iter().map(|_| codes::Cell::default()).collect(),
         }
     }
 
@@ -189,6 +198,11 @@ impl Chunk {
         column.rows.as_ref().map_or(self.len(), Vec::len)
     }
 
+    /// The row of a field's vector.
+    pub(crate) fn doc_of(&self, field: usize, at: usize) -> DocId {
+        self.fields[field].rows.as_ref().map_or_else(|| doc_id(at), |rows| rows[at])
+    }
+
     /// A range of a field's vectors, for a scan.
     pub(crate) fn rows(&self, field: usize, range: Range<usize>) -> Rows<'_> {
         let column = &self.fields[field];
@@ -219,10 +233,11 @@ impl Chunk {
 
     /// Bytes of a row, about, as they count against the memtable.
     pub(crate) fn row_bytes(&self, row: DocId) -> usize {
-        let vectors = (0..self.fields.len()).filter_map(|field| self.vector(field, row));
+        let has =
+            |(field, column): (usize, &Column)| self.vector(field, row).map(|_| column.row_bytes);
         let metadata = self.metadata(row).map(AsRef::as_ref);
         small_bytes(self.key(row), metadata, self.attributes(row))
-            + vectors.map(size_of_val).sum::<usize>()
+            + self.fields.iter().enumerate().filter_map(has).sum::<usize>()
     }
 
     fn is_full(&self) -> bool {
@@ -246,7 +261,7 @@ impl Chunk {
             let metric = schema.vector_fields[number].metric;
             column.push(kernels, metric, row, &rows.values[start..start + rows.row_bytes()]);
             from.copied[number] += 1;
-            bytes += rows.row_bytes();
+            bytes += column.row_bytes;
         }
         self.keys.push(from.keys[at].clone());
         self.hashes.push(from.hashes[at]);
@@ -302,8 +317,9 @@ impl ChunkView {
     }
 }
 
-/// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows.
-const RUN_ROWS: usize = 2048;
+/// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows. With more,
+/// more rows at the end of a memtable are in no whole run and have no codes.
+const RUN_ROWS: usize = 1024;
 
 /// Cuts the chunks of one memtable into runs. Those with a table are of full chunks, and as the memtable
 /// grows they stay what they are.
@@ -331,7 +347,56 @@ pub(crate) struct Run<'a> {
     is_full: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(crate) fn chunks(self) -> &'a [ChunkView] {
+        self.chunks
+    }
+
+    /// Where its codes are or will be; `None`: it still grows.
+    pub(crate) fn codes(self) -> Option<&'a Arc<[codes::Cell]>> {
+        self.is_full.then(|| &self.chunks[0].chunk.codes)
+    }
+
+    /// What makes its codes of a field, if nobody has begun to.
+    pub(crate) fn wish_codes(self, field: usize) -> Option<codes::Wish> {
+        codes::Wish::new(self.codes()?, field, self.chunks)
+    }
+
+    /// How many vectors of a field it has.
+    pub(crate) fn vector_count(self, field: usize) -> usize {
+        self.chunks.iter().map(|view| view.chunk.vector_count(field)).sum()
+    }
+
+    /// Its live rows of a field, or those of them that are in `allowed` (a bitmap per chunk), numbered through
+    /// all its chunks; `None`: all there are.
+    pub(crate) fn row_mask(
+        self,
+        field: usize,
+        allowed: &[Option<RoaringBitmap>],
+    ) -> Option<RowMask> {
+        if allowed.iter().all(Option::is_none)
+            && self.chunks.iter().all(|view| view.dead.is_empty())
+        {
+            return None;
+        }
+        let mut words = vec![0u64; self.vector_count(field).div_ceil(64)];
+        let mut start = 0;
+        for (view, allowed) in self.chunks.iter().zip(allowed) {
+            let count = view.chunk.vector_count(field);
+            for at in 0..count {
+                let doc = view.chunk.doc_of(field, at);
+                let counts = match allowed {
+                    Some(allowed) => allowed.contains(doc),
+                    None => !view.is_dead(doc),
+                };
+                let row = start + at;
+                words[row / 64] |= u64::from(counts) << (row % 64);
+            }
+            start += count;
+        }
+        Some(RowMask::from_words(words))
+    }
+
     /// The live rows of each chunk that the filter matches.
     pub(crate) fn select(self, filter: &Filter, rows: &RowFilter<'_>) -> Vec<RoaringBitmap> {
         if !self.is_full {

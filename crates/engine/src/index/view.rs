@@ -178,6 +178,15 @@ impl View {
         self.segments.len() + self.frozen.len() + self.active.len()
     }
 
+    /// The chunk of this number among the sources.
+    ///
+    /// # Panics
+    /// If it is that of a segment.
+    pub(crate) fn chunk(&self, source: usize) -> &ChunkView {
+        let number = source - self.segments.len();
+        self.frozen.get(number).unwrap_or_else(|| &self.active[number - self.frozen.len()])
+    }
+
     /// All chunks: frozen, then active.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &ChunkView> {
         self.frozen.iter().chain(self.active.iter())
@@ -201,23 +210,11 @@ pub(crate) enum Source<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// All sources: segments, then frozen, then active chunks.
-    pub(crate) fn sources(self) -> impl Iterator<Item = Source<'a>> {
-        let segments = self.view.segments.iter().zip(self.segments);
-        let segments = segments.map(|(view, segment)| Source::Segment(view, segment));
-        segments.chain(self.view.chunks().map(Source::Chunk))
-    }
-
-    /// The source of this number in the order of [`Snapshot::sources`].
+    /// The source of this number: segments come first, then frozen, then active chunks.
     pub(crate) fn source(self, number: usize) -> Source<'a> {
-        let view = self.view;
-        if let Some(segment) = view.segments.get(number) {
-            return Source::Segment(segment, &self.segments[number]);
-        }
-        let number = number - view.segments.len();
-        match view.frozen.get(number) {
-            Some(chunk) => Source::Chunk(chunk),
-            None => Source::Chunk(&view.active[number - view.frozen.len()]),
+        match self.view.segments.get(number) {
+            Some(segment) => Source::Segment(segment, &self.segments[number]),
+            None => Source::Chunk(self.view.chunk(number)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Searching segments by their clusters: which rows are candidates, and how far each is exactly.
+//! Searching segments by their clusters, and memtables by their codes: which rows are candidates, and how far each is exactly.
 //!
 //! ```text
 //! targets --> lists of codes, by all targets together --> candidates --> their float rows --> ranks
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use vb_search::ann::{Outcome, Part, Request, RowMask, Searcher, Work};
+use vb_search::ann::{self, Outcome, Part, Request, RowMask, Searcher, Whole, Work};
 use vb_search::{
     Candidate, CodesSource, DocId, KeyOrder, PartId, Place, PreparedQuery, SectionKind, Segment,
     TopK, rank_row,
@@ -21,6 +21,8 @@ use vb_search::{
 
 use crate::error::Error;
 use crate::fetch::{Loaded, Missing, Wanted, window_bytes};
+use crate::index::codes::Cell;
+use crate::index::view::View;
 
 /// About the size of an extent, for cutting candidates into windows.
 const EXTENT_BYTES: usize = 16 << 10;
@@ -30,20 +32,77 @@ thread_local! {
     static SEARCHER: RefCell<Option<Searcher>> = const { RefCell::new(None) };
 }
 
-/// A segment to be searched.
+/// A segment, or a run of a memtable's chunks, to be searched.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Number of the source.
+    /// Number of the source; of a run, that of its first chunk.
     pub(super) source: usize,
+    /// The codes of a run.
+    pub(super) run: Option<Arc<[Cell]>>,
     /// Rows that count; `None`: all.
     pub(super) mask: Option<Arc<RowMask>>,
 }
 
 impl Target {
-    fn part<'a>(&'a self, segments: &'a [Segment], field: usize) -> Part<'a, CodesSource<'a>> {
-        let segment = &segments[self.source];
-        let index = segment.clusters(field).expect("targets have a tree");
-        Part { index, source: segment.codes(field), allowed: self.mask.as_deref() }
+    fn part<'a>(&'a self, segments: &'a [Segment], field: usize) -> Part<'a, Codes<'a>> {
+        let allowed = self.mask.as_deref();
+        match &self.run {
+            None => {
+                let segment = &segments[self.source];
+                let index = segment.clusters(field).expect("targets have a tree");
+                Part { index, source: Codes::Segment(segment.codes(field)), allowed }
+            }
+            Some(cells) => {
+                let codes = cells[field].get().expect("targets have codes");
+                Part { index: codes.index(), source: Codes::Run(codes.source()), allowed }
+            }
+        }
+    }
+
+    /// One of its rows, by the source that has it.
+    fn row(&self, view: &View, field: usize, row: u32) -> Row {
+        let mut found = Row { source: self.source, row: row as usize };
+        while self.run.is_some() {
+            let count = view.chunk(found.source).chunk.vector_count(field);
+            if found.row < count {
+                break;
+            }
+            found = Row { source: found.source + 1, row: found.row - count };
+        }
+        found
+    }
+}
+
+/// Where the lists and codes of a target are.
+#[derive(Clone, Copy, Debug)]
+enum Codes<'a> {
+    Segment(CodesSource<'a>),
+    Run(Whole<'a>),
+}
+
+impl ann::Source for Codes<'_> {
+    #[inline]
+    fn list(&self, list: u32) -> Option<&[u8]> {
+        match self {
+            Self::Segment(codes) => codes.list(list),
+            Self::Run(codes) => codes.list(list),
+        }
+    }
+
+    #[inline]
+    fn has_rows(&self) -> bool {
+        match self {
+            Self::Segment(codes) => codes.has_rows(),
+            Self::Run(codes) => codes.has_rows(),
+        }
+    }
+
+    #[inline]
+    fn row(&self, row: u32) -> Option<&[u8]> {
+        match self {
+            Self::Segment(codes) => codes.row(row),
+            Self::Run(codes) => codes.row(row),
+        }
     }
 }
 
@@ -73,6 +132,7 @@ pub(super) type SegmentKeyOrder<'a> = &'a (dyn Fn(&[Segment], Place, Place) -> O
 /// The part of a search that goes by clusters.
 #[derive(Debug, Default)]
 pub(super) struct Probe {
+    view: Arc<View>,
     targets: Vec<Target>,
     /// First the rows that match in segments where they are few; then what the clusters say.
     rows: Vec<Row>,
@@ -86,8 +146,8 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    pub(super) fn new(targets: Vec<Target>, matches: Vec<Row>) -> Self {
-        Self { targets, rows: matches, ..Self::default() }
+    pub(super) fn new(view: Arc<View>, targets: Vec<Target>, matches: Vec<Row>) -> Self {
+        Self { view, targets, rows: matches, ..Self::default() }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -175,15 +235,15 @@ impl Probe {
         let parts = self.targets.iter().map(|target| target.part(segments, wish.field));
         let parts: Vec<_> = parts.collect();
         let kernels = loaded.origin().context.kernels;
-        let (targets, rows) = (&self.targets, &mut self.rows);
+        let (view, targets, rows) = (&self.view, &self.targets, &mut self.rows);
         SEARCHER.with_borrow_mut(|searcher| {
             let searcher = searcher.get_or_insert_with(|| Searcher::new(kernels));
             match searcher.search(wish.vector, &parts, request) {
                 Outcome::Done(work) => {
-                    rows.extend(searcher.near().iter().map(|near| Row {
-                        source: targets[near.part as usize].source,
-                        row: near.row as usize,
-                    }));
+                    let row = |near: &ann::Near| {
+                        targets[near.part as usize].row(view, wish.field, near.row)
+                    };
+                    rows.extend(searcher.near().iter().map(row));
                     Ok(work)
                 }
                 Outcome::Missing => {
@@ -209,10 +269,10 @@ impl Probe {
         while self.ranks.len() < self.rows.len() {
             let rest = &self.rows[self.ranks.len()..];
             let rest = &rest[..window.min(rest.len())];
-            let extents = rest.iter().map(|row| {
-                let segment = &loaded.segments()[row.source];
+            let extents = rest.iter().filter_map(|row| {
+                let segment = loaded.segments().get(row.source)?;
                 let extent = segment.extent_of_row(wish.field, row.row);
-                (row.source, segment.vector_part(wish.field, extent))
+                Some((row.source, segment.vector_part(wish.field, extent)))
             });
             let extents: Vec<Wanted> = extents.collect();
             let segments = match loaded.with(extents)? {
@@ -220,9 +280,18 @@ impl Probe {
                 Err(missing) => return Ok(Some(missing.and(answers_ahead(loaded, wish, rest)?))),
             };
             let rank = |row: &Row| {
-                let segment = &segments[row.source];
-                let rank = rank_row(query, segment.rows(wish.field, row.row..row.row + 1).values);
-                let doc = segment.doc_of_row(wish.field, row.row);
+                let (values, doc) = match segments.get(row.source) {
+                    Some(segment) => {
+                        let doc = segment.doc_of_row(wish.field, row.row);
+                        (segment.rows(wish.field, row.row..row.row + 1).values, doc)
+                    }
+                    None => {
+                        let chunk = &self.view.chunk(row.source).chunk;
+                        let doc = chunk.doc_of(wish.field, row.row);
+                        (chunk.rows(wish.field, row.row..row.row + 1).values, doc)
+                    }
+                };
+                let rank = rank_row(query, values);
                 let source = u32::try_from(row.source).expect("far below 2^32 sources");
                 Candidate { rank, place: Place { source, doc } }
             };
@@ -235,7 +304,8 @@ impl Probe {
 /// Keys and metadata of rows, any of which may be an answer: read beside their vectors they cost no
 /// wait.
 fn answers_ahead(loaded: &Loaded, wish: &Wish<'_>, rows: &[Row]) -> Result<Missing, Error> {
-    let parts = rows.iter().flat_map(|row| {
+    let of_segments = rows.iter().filter(|row| row.source < loaded.segments().len());
+    let parts = of_segments.flat_map(|row| {
         let segment = &loaded.segments()[row.source];
         let doc = segment.doc_of_row(wish.field, row.row);
         let metadata = wish.with_metadata.then(|| segment.metadata_part(doc)).flatten();
@@ -250,7 +320,7 @@ fn answers_ahead(loaded: &Loaded, wish: &Wish<'_>, rows: &[Row]) -> Result<Missi
 
 fn key_part(loaded: &Loaded, place: Place) -> Option<Wanted> {
     let source = place.source as usize;
-    Some((source, loaded.segments()[source].key_part(place.doc)?))
+    Some((source, loaded.segments().get(source)?.key_part(place.doc)?))
 }
 
 /// Keeps the `count` best and all that are as good as the last of them.

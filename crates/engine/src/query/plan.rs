@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
@@ -10,8 +11,9 @@ use vb_search::{Filter, Metric, PartId, RowFilter, SectionKind, Segment};
 use super::access::{self, Access};
 use super::clusters::{self, Probe, Target};
 use crate::fetch::{Loaded, Wanted, window_bytes};
-use crate::index::chunk;
-use crate::index::view::{SegmentView, Snapshot, Source, View};
+use crate::index::chunk::{self, ChunkView, Run};
+use crate::index::codes;
+use crate::index::view::{SegmentView, Snapshot, View};
 use crate::requests::{Explain, Precision, Query};
 
 /// Bytes of memtable vectors per piece: long enough to stream, short enough to share out. A piece of
@@ -90,7 +92,7 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
 #[derive(Clone, Copy)]
 pub(super) struct Planner<'a> {
     pub(super) query: &'a Query,
-    pub(super) view: &'a View,
+    pub(super) view: &'a Arc<View>,
     /// With the parts of [`first_wave`].
     pub(super) loaded: &'a Loaded,
 }
@@ -104,13 +106,16 @@ impl Planner<'_> {
     pub(super) fn plan(self) -> (Plan, Explain) {
         let snapshot = Snapshot { view: self.view, segments: self.loaded.segments() };
         let matches = matches(snapshot, &self.query.filter);
-        let memtable = self.memtable(snapshot, &matches);
-        let (mut targets, mut few, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
+        let (memtable, mut targets) = self.memtable(&matches);
+        let (mut few, mut pieces) = (Vec::new(), Vec::new());
         let mut explain = Explain { recall: 1.0, ..Explain::default() };
         let segments = self.view.segments.iter().zip(snapshot.segments).zip(&matches);
         for (number, ((view, segment), allowed)) in segments.enumerate() {
             let allowed = allowed.as_ref();
-            match access::choose(self.rows_of(segment, allowed)) {
+            let count = segment.row_count(self.query.field);
+            let has_clusters = by_clusters(self.query, segment);
+            let matching = allowed.map(RoaringBitmap::len);
+            match access::choose(self.rows_of(count, matching, has_clusters)) {
                 Access::Skip => explain.segments_skipped += 1,
                 Access::Matches => {
                     explain.segments_matched += 1;
@@ -119,7 +124,7 @@ impl Planner<'_> {
                 Access::Clusters => {
                     explain.segments_probed += 1;
                     let mask = view.row_mask(segment, self.query.field, allowed);
-                    targets.push(Target { source: number, mask });
+                    targets.push(Target { source: number, run: None, mask });
                 }
                 Access::Scan => {
                     explain.segments_scanned += 1;
@@ -132,15 +137,23 @@ impl Planner<'_> {
         let mut windows: VecDeque<_> = [near].into_iter().filter(|near| !near.is_empty()).collect();
         let window_bytes = window_bytes(&self.loaded.origin().context);
         windows.extend(cut(far, (window_bytes / self.row_bytes()).max(1)));
-        (Plan { matches, memtable, probe: Probe::new(targets, few), windows }, explain)
+        (
+            Plan {
+                matches,
+                memtable,
+                probe: Probe::new(Arc::clone(self.view), targets, few),
+                windows,
+            },
+            explain,
+        )
     }
 
-    fn rows_of(&self, segment: &Segment, allowed: Option<&RoaringBitmap>) -> access::Rows {
+    fn rows_of(&self, rows: usize, matching: Option<u64>, has_clusters: bool) -> access::Rows {
         access::Rows {
-            rows: segment.row_count(self.query.field) as u64,
-            matching: allowed.map(RoaringBitmap::len),
+            rows: rows as u64,
+            matching,
             row_bytes: self.row_bytes() as u64,
-            has_clusters: by_clusters(self.query, segment),
+            has_clusters,
             exact: self.query.precision == Precision::Exact,
         }
     }
@@ -155,21 +168,75 @@ impl Planner<'_> {
         allowed.into_iter().flatten().filter_map(row).collect()
     }
 
-    /// All rows of the memtables; chunks without a match are left out.
-    fn memtable(&self, snapshot: Snapshot<'_>, matches: &Matches) -> Window {
+    /// The memtables: what is scanned, and the runs that are searched by their codes. Codes that are not there yet
+    /// are asked for.
+    fn memtable(&self, matches: &Matches) -> (Window, Vec<Target>) {
+        let (mut pieces, mut targets, mut wishes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut number = self.view.segments.len();
+        let by_codes = self.memtable_access(&matches[number..]) == Access::Clusters;
+        for chunks in [&self.view.frozen, &self.view.active] {
+            for run in chunk::runs(chunks) {
+                let allowed = &matches[number..number + run.chunks().len()];
+                let target = by_codes.then(|| self.run_target(number, run, allowed, &mut wishes));
+                match target.flatten() {
+                    Some(target) => targets.push(target),
+                    None => self.scan_chunks(number, run.chunks(), allowed, &mut pieces),
+                }
+                number += run.chunks().len();
+            }
+        }
+        codes::make_soon(self.loaded.origin(), wishes);
+        (pieces, targets)
+    }
+
+    /// How the memtables as a whole are best searched, given what matches in each chunk.
+    fn memtable_access(&self, matches: &[Option<RoaringBitmap>]) -> Access {
+        let chunks = self.view.chunks();
+        let rows = chunks.map(|view| view.chunk.vector_count(self.query.field)).sum();
+        let matching = matches.iter().map(|docs| docs.as_ref().map(RoaringBitmap::len)).sum();
+        access::choose(self.rows_of(rows, matching, true))
+    }
+
+    /// The run as a target, once it has codes.
+    fn run_target(
+        &self,
+        number: usize,
+        run: Run<'_>,
+        allowed: &[Option<RoaringBitmap>],
+        wishes: &mut Vec<codes::Wish>,
+    ) -> Option<Target> {
+        let field = self.query.field;
+        let cells = run.codes()?;
+        let rows_min = self.loaded.origin().context.options.cluster_rows_min.max(1);
+        if run.vector_count(field) < rows_min {
+            return None;
+        }
+        if cells[field].get().is_none() {
+            wishes.extend(run.wish_codes(field));
+            return None;
+        }
+        let mask = run.row_mask(field, allowed).map(Arc::new);
+        Some(Target { source: number, run: Some(Arc::clone(cells)), mask })
+    }
+
+    /// All rows of chunks; those without a match are left out.
+    fn scan_chunks(
+        &self,
+        number: usize,
+        chunks: &[ChunkView],
+        allowed: &[Option<RoaringBitmap>],
+        pieces: &mut Window,
+    ) {
         let rows_max = (PIECE_BYTES / self.row_bytes()).max(1);
-        let mut pieces = Vec::new();
-        for (number, (source, allowed)) in snapshot.sources().zip(matches).enumerate() {
-            let Source::Chunk(view) = source else { continue };
+        for ((source, view), allowed) in (number..).zip(chunks).zip(allowed) {
             if allowed.as_ref().is_some_and(RoaringBitmap::is_empty) {
                 continue;
             }
             let count = view.chunk.vector_count(self.query.field);
             let rows = |start| start..count.min(start + rows_max);
-            let piece = |start| Piece { source: number, rows: rows(start), extent: None };
+            let piece = |start| Piece { source, rows: rows(start), extent: None };
             pieces.extend((0..count).step_by(rows_max).map(piece));
         }
-        pieces
     }
 
     fn extents(
@@ -228,7 +295,8 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
     let mut matches: Matches = in_segments.collect();
     let rows = RowFilter::new(filter);
     for chunks in [&snapshot.view.frozen, &snapshot.view.active] {
-        let selected: Vec<RoaringBitmap> = if filter.tests() < MANY_TESTS {
+        let is_small = filter.tests() < MANY_TESTS && chunks.len() < MANY_CHUNKS;
+        let selected: Vec<RoaringBitmap> = if is_small {
             chunks.par_iter().map(|view| view.select(&rows)).collect()
         } else {
             let runs = chunk::runs(chunks).into_par_iter();
@@ -241,3 +309,5 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
 
 /// A filter of so many tests goes by columns through memtables, too.
 const MANY_TESTS: usize = 16;
+/// So does every filter through so many chunks.
+const MANY_CHUNKS: usize = 16;

@@ -42,6 +42,12 @@ impl Params {
         Self { metric, dimension, row_bits, order: RowOrder::AsGiven, seed: 0x5EED }
     }
 
+    /// Bytes of memory that a vector takes in an index without a tree, about.
+    pub fn bytes_per_row(&self) -> usize {
+        let shape = self.shape();
+        shape.row_bytes() + shape.run_bytes(vb_kernel::BLOCK) / vb_kernel::BLOCK
+    }
+
     pub(super) fn shape(&self) -> Shape {
         Shape { metric: self.metric, dimension: self.dimension, row_bits: self.row_bits }
     }
