@@ -138,15 +138,15 @@ fn store(values: __m512, out: &mut [f32]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {
-    let mut lanes = [_mm512_setzero_ps(); 2];
+    // Two variables, not an array: that one would be kept in memory.
+    let (mut first, mut second) = (_mm512_setzero_ps(), _mm512_setzero_ps());
     let (blocks, tail) = codes.as_chunks::<32>();
     let (query_blocks, query_tail) = query.as_chunks::<32>();
     for (codes, query) in blocks.iter().zip(query_blocks) {
-        for (half, lane) in lanes.iter_mut().enumerate() {
-            let codes = load_codes(&codes[half * 16..][..16]);
-            *lane = _mm512_fmadd_ps(codes, load_floats(&query[half * 16..][..16]), *lane);
-        }
+        let (low, high) = load_halves(codes);
+        (first, second) = add(low, high, query, first, second);
     }
+    let mut lanes = [first, second];
     if !tail.is_empty() {
         add_tail(tail, query_tail, &mut lanes);
     }
@@ -156,24 +156,55 @@ pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(crate) fn dot_u4(codes: &[u8], query: &[f32]) -> f32 {
     let nibble = _mm_set1_epi8(15);
-    let mut lanes = [_mm512_setzero_ps(); 2];
+    let (mut first, mut second) = (_mm512_setzero_ps(), _mm512_setzero_ps());
     let (runs, tail) = codes.as_chunks::<16>();
     let (query_blocks, query_tail) = query.as_chunks::<32>();
     for (run, query) in runs.iter().zip(query_blocks) {
         #[expect(unsafe_code, reason = "loads from memory")]
         // SAFETY: there are 16 bytes, and the load needs no alignment.
         let run = unsafe { _mm_loadu_si128(run.as_ptr().cast()) };
-        let halves = [_mm_and_si128(run, nibble), _mm_and_si128(_mm_srli_epi16::<4>(run), nibble)];
-        for ((codes, query), lane) in halves.into_iter().zip(query.chunks_exact(16)).zip(&mut lanes)
-        {
-            let codes = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes));
-            *lane = _mm512_fmadd_ps(codes, load_floats(query), *lane);
-        }
+        let low = _mm_and_si128(run, nibble);
+        let high = _mm_and_si128(_mm_srli_epi16::<4>(run), nibble);
+        (first, second) = add(low, high, query, first, second);
     }
+    let mut lanes = [first, second];
     if !tail.is_empty() {
         add_tail(&unpack(tail)[..2 * tail.len()], query_tail, &mut lanes);
     }
     reduce(lanes)
+}
+
+/// The two halves of 32 codes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_halves(codes: &[u8; 32]) -> (__m128i, __m128i) {
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: there are 32 codes, and the loads need no alignment.
+    unsafe {
+        let codes = codes.as_ptr();
+        (_mm_loadu_si128(codes.cast()), _mm_loadu_si128(codes.add(16).cast()))
+    }
+}
+
+/// Adds the products of 16 and 16 codes with the values.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn add(
+    low: __m128i,
+    high: __m128i,
+    query: &[f32; 32],
+    first: __m512,
+    second: __m512,
+) -> (__m512, __m512) {
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: there are 32 values, and the loads need no alignment.
+    let (a, b) = unsafe {
+        let query = query.as_ptr();
+        (_mm512_loadu_ps(query), _mm512_loadu_ps(query.add(16)))
+    };
+    let low = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(low));
+    let high = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(high));
+    (_mm512_fmadd_ps(low, a, first), _mm512_fmadd_ps(high, b, second))
 }
 
 /// Adds the products of at most 31 codes.

@@ -16,11 +16,15 @@ use super::search::{Checkpoint, Request, Searcher};
 use super::source::{Part, Whole};
 
 /// Rows that are asked for.
-const QUERIES: usize = 200;
+const QUERIES: usize = 240;
 /// The nearest that are counted, without the row itself.
 const K: usize = 10;
 /// Lists that a measured search looks into.
 const LISTS: usize = 400;
+/// Searches look into as many lists at least.
+const LISTS_MIN: usize = 3;
+/// How many times the lists are hardly more.
+const MORE_LISTS: f32 = 1.04;
 /// Strains that are tried: from the first up by the ratio.
 const STOP_FIRST: f32 = 1.0;
 const STOP_RATIO: f32 = 1.15;
@@ -89,18 +93,40 @@ fn first_beyond(trace: &[Noted], stop: f32) -> usize {
     trace.iter().position(|noted| noted.strain > stop).unwrap_or(trace.len())
 }
 
-/// The smallest strain at which the average recall is at least each target.
+/// The strain at which the average recall is at least each target: of those that cost hardly more than the smallest, the
+/// largest. Where clusters lie far apart, nearly any strain ends the searches of rows at their border; those of queries
+/// between clusters should not end there.
 fn stops(traces: &[Vec<Noted>]) -> [f32; 8] {
-    let recall_at = |stop: f32| {
-        let of = |trace: &Vec<Noted>| {
-            trace.get(first_beyond(trace, stop)).map_or(1.0, |noted| noted.recall)
-        };
-        traces.iter().map(of).sum::<f32>() / traces.len() as f32
-    };
     let tried = std::iter::successors(Some(STOP_FIRST), |stop| Some(stop * STOP_RATIO)).take(STOPS);
-    let curve: Vec<(f32, f32)> = tried.map(|stop| (stop, recall_at(stop))).collect();
+    let curve: Vec<Ended> = tried.map(|stop| Ended::at(stop, traces)).collect();
+    let mut largest = STOP_FIRST;
     TARGETS.map(|target| {
-        let enough = curve.iter().find(|(_, recall)| *recall >= target);
-        enough.or(curve.last()).map_or(STOP_FIRST, |(stop, _)| *stop)
+        let enough = curve.iter().position(|ended| ended.recall >= target);
+        let from = enough.unwrap_or(curve.len() - 1);
+        let lists_max = curve[from].lists * MORE_LISTS;
+        let as_cheap = curve[from..].iter().take_while(|ended| ended.lists <= lists_max);
+        largest = as_cheap.last().map_or(largest, |ended| ended.stop.max(largest));
+        largest
     })
+}
+
+/// What searches would have if they stopped at a strain, on average.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    stop: f32,
+    recall: f32,
+    lists: f32,
+}
+
+impl Ended {
+    fn at(stop: f32, traces: &[Vec<Noted>]) -> Self {
+        let (mut recall, mut lists) = (0.0, 0);
+        for trace in traces {
+            let place = first_beyond(trace, stop);
+            recall += trace.get(place).map_or(1.0, |noted| noted.recall);
+            lists += place.max(LISTS_MIN);
+        }
+        let count = traces.len() as f32;
+        Self { stop, recall: recall / count, lists: lists as f32 / count }
+    }
 }

@@ -75,10 +75,14 @@ impl Shape {
         vb_kernel::block_bytes(self.padded() / 4)
     }
 
-    /// Bytes of the run of a list.
+    /// Bytes of the blocks of a list.
+    pub(super) fn blocks_bytes(self, count: usize) -> usize {
+        count.div_ceil(vb_kernel::BLOCK) * self.block_bytes()
+    }
+
+    /// Bytes of the run of a list: its blocks, and its row numbers.
     pub(super) fn run_bytes(self, count: usize) -> usize {
-        let blocks = count.div_ceil(vb_kernel::BLOCK);
-        blocks * (self.block_bytes() + 4 * vb_kernel::BLOCK)
+        self.blocks_bytes(count) + 4 * count.next_multiple_of(vb_kernel::BLOCK)
     }
 
     /// Bytes of a row of CODES.

@@ -13,8 +13,12 @@
 //! fixed number. D / N adds little to that, but it knows queries unlike all rows: for them all lists are about as
 //! far as the nearest, and the search goes on.
 //!
-//! Of a filtered search only rows that count make up i, so that it goes on for longer; R is larger then as well. The more
-//! rows are wanted, the less does a list count: beyond ten by the root.
+//! Of a filtered search only rows that count make up i, so that it goes on for longer; R is larger then as well, and in itself
+//! enough for rows that count at random: the smaller their share, the more does each make up ([`weight_of_share`]). Rows that count
+//! may lie anywhere, though. So N is then the distance at which as many of them were met as stand in a list on average, and the
+//! search aims higher ([`care`]).
+//!
+//! The more rows are wanted, the less does a list count: beyond ten by the root.
 //!
 //! Which stop stands for which recall is measured when an index is built, with some of its own rows as queries, and kept as the
 //! [`Model`] of the index.
@@ -82,10 +86,29 @@ pub(super) fn strain(looked: f32, by_rank: f32, by_nearest: f32) -> f32 {
     looked * (fourth * fourth * square(by_rank)) * square(square(square(square(by_nearest))))
 }
 
+/// What a row that counts weighs, if they are this share of all.
+pub(super) fn weight_of_share(share: f32) -> f32 {
+    1.0 / share.max(f32::MIN_POSITIVE).sqrt().sqrt()
+}
+
+/// What a filtered search may miss, for each that it may miss at that place among all rows. `density` is the share of rows that count
+/// among those it met, to their share of all: about 1 if they lie anywhere, and then the model holds. Where it is not, they
+/// lie where no query of the model was.
+pub(super) fn care(density: f32) -> f32 {
+    const LEAST: f32 = 0.6;
+    /// The densities between which care grows, or one over them.
+    const CHANCE: f32 = 1.2;
+    const CORRELATED: f32 = 1.6;
+    let off = density.max(1.0 / density.max(f32::MIN_POSITIVE));
+    LEAST + (1.0 - LEAST) * ((CORRELATED - off) / (CORRELATED - CHANCE)).clamp(0.0, 1.0)
+}
+
 /// What a list counts if `k` rows are wanted.
 pub(super) fn weight(k: usize) -> f32 {
-    const K: f32 = 10.0;
-    (K / (k as f32).max(K)).sqrt()
+    match k {
+        0..10 => (k as f32 + 20.0) / 30.0,
+        _ => (10.0 / k as f32).sqrt(),
+    }
 }
 
 /// The value at `x` of the line through points of ascending `xs`, level beyond them.
@@ -109,7 +132,12 @@ mod tests {
         assert_eq!(strain(3.0, 1.0, 2.0), 196_608.0);
         assert_eq!(strain(0.0, 2.0, 2.0), 0.0);
         assert_eq!(strain(1.0, f32::INFINITY, 1.0), f32::INFINITY);
-        assert_eq!((weight(1), weight(10), weight(40)), (1.0, 1.0, 0.5));
+        assert_eq!((weight(1), weight(10), weight(40)), (0.7, 1.0, 0.5));
+        assert_eq!((weight_of_share(1.0), weight_of_share(0.0625)), (1.0, 2.0));
+        assert_eq!(
+            (care(1.0), care(1.1), care(2.0), care(0.5), care(0.0)),
+            (1.0, 1.0, 0.6, 0.6, 0.6)
+        );
     }
 
     #[test]

@@ -18,15 +18,19 @@ use vb_kernel::{Kernels, Survivor};
 use super::codes::{DEVIATION, Table};
 use super::index::Index;
 use super::params::RowBits;
-use super::recall::{strain, weight};
+use super::recall::{strain, weight, weight_of_share};
 use super::source::{Part, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
 use route::Stop;
 
-/// Candidates beyond the wanted ones, for exact distances to decide, by 8-bit codes and by 4-bit ones.
+/// Candidates beyond the wanted ones, for exact distances to decide.
 const SPARE: usize = 6;
-const SPARE_OF_FOUR_BITS: usize = 16;
+/// By 4-bit codes: always, and at most, if there are others within the error of the codes.
+const SPARE_OF_FOUR_BITS: usize = 12;
+const SPARE_OF_FOUR_BITS_MAX: usize = 100;
+/// How many standard deviations of that error.
+const MARGIN: f32 = 4.0;
 
 /// What to search for.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +69,12 @@ impl Request {
         if self.target > 0.99 { 1.9 } else { 1.2 }
     }
 
-    /// What that loses, measured.
-    fn loss(&self) -> f32 {
-        if self.target > 0.99 { 0.0 } else { 0.003 }
+    /// The share of what may be missed that is left to stopping: bounds and row codes miss the rest. Measured.
+    fn left(index: &Index) -> f32 {
+        match index.shape.row_bits {
+            RowBits::Eight => 0.85,
+            RowBits::Four => 0.65,
+        }
     }
 }
 
@@ -129,14 +136,19 @@ pub struct Searcher {
     missing: Vec<(u32, u32)>,
     work: Work,
     trace: Option<Vec<Checkpoint>>,
+    /// How many are wanted.
+    k: usize,
     /// How many candidates to keep, beside those of unknown rank.
     keep: usize,
+    /// How many, if they are within `margin` of the last wanted one.
+    keep_max: usize,
+    margin: f32,
     /// Candidates of unknown rank, the first of all.
     named: usize,
     /// The rank of the k-th nearest elsewhere.
     bound: f32,
-    /// What a list counts.
-    weight: f32,
+    /// Ranks from here on cannot enter the candidates.
+    limit: f32,
     /// Whether candidates are ranked by CODES.
     by_codes: bool,
 }
@@ -158,7 +170,14 @@ struct Query {
     is_closed: bool,
     /// What was looked into, in lists of average size of which all rows count.
     looked: f32,
-    /// The distance of its nearest list.
+    /// The share of the rows that count.
+    share: f32,
+    /// What such a row counts in `looked`.
+    weight: f32,
+    /// Rows in the lists looked into, and those of them that count.
+    met: f32,
+    passed: f32,
+    /// The distance of its nearest list with a fair share of rows that count.
     nearest: f32,
     /// The estimated share that was found.
     recall: f32,
@@ -198,10 +217,13 @@ impl Searcher {
             missing: Vec::new(),
             work: Work::default(),
             trace: None,
+            k: 0,
             keep: 0,
+            keep_max: 0,
+            margin: 0.0,
             named: 0,
             bound: f32::INFINITY,
-            weight: 1.0,
+            limit: f32::INFINITY,
             by_codes: true,
         }
     }
@@ -276,28 +298,62 @@ impl Searcher {
         self.named = 0;
         self.by_codes = parts.iter().all(|part| part.source.has_rows());
         self.bound = request.bound;
-        self.weight = weight(request.k);
+        self.limit = request.bound;
+        self.k = request.k;
         self.keep = 8 * request.k + 64;
+        self.keep_max = self.keep;
+        self.margin = 0.0;
         let Some(first) = parts.first() else { return };
-        if self.by_codes {
-            let is_four = first.index.shape.row_bits == RowBits::Four;
-            self.keep = request.k + if is_four { SPARE_OF_FOUR_BITS } else { SPARE };
-        }
         let same = |part: &Part<'_, S>| (part.index.shape.metric, part.index.shape.dimension);
         assert!(parts.iter().all(|part| same(part) == same(first)), "parts of one index");
         self.queries.resize_with(parts.len().max(self.queries.len()), Query::default);
         for (query, part) in self.queries.iter_mut().zip(parts) {
             query.fill(&self.rotated, part, request, self.kernels);
         }
+        if self.by_codes {
+            self.keep_by_codes(parts);
+        }
+    }
+
+    /// How many candidates to keep if they are ranked by CODES.
+    fn keep_by_codes<S>(&mut self, parts: &[Part<'_, S>]) {
+        self.keep = self.k + SPARE;
+        self.keep_max = self.keep;
+        let pairs = self.queries.iter().zip(parts);
+        let errors = pairs.map(|(query, part)| query.error(part.index)).fold(0.0, f32::max);
+        if errors > 0.0 {
+            self.keep = self.k + SPARE_OF_FOUR_BITS;
+            self.keep_max = self.k + SPARE_OF_FOUR_BITS_MAX + self.k / 4;
+            self.margin = MARGIN * errors;
+        }
     }
 
     /// Ranks from here on cannot enter the candidates.
     fn threshold(&self) -> f32 {
-        let last = self.nearest.get(self.named + self.keep - 1);
-        last.map_or(self.bound, |near| near.rank.min(self.bound))
+        self.limit
     }
 
-    /// Takes a candidate in that is below the threshold.
+    /// What the threshold is by the candidates there are.
+    fn new_limit(&self) -> f32 {
+        let rank = |place: usize| self.nearest.get(self.named + place - 1).map(|near| near.rank);
+        let Some(last) = rank(self.keep) else { return self.bound };
+        if self.keep == self.keep_max {
+            return last.min(self.bound);
+        }
+        let wanted = rank(self.k).expect("there are more than the wanted ones") + self.margin;
+        let most = rank(self.keep_max).unwrap_or(f32::INFINITY);
+        last.max(wanted.min(most)).min(self.bound)
+    }
+
+    /// Drops candidates that are out of reach by now.
+    fn cut(&mut self) {
+        let threshold = self.threshold();
+        let keep = (self.named + self.keep).min(self.nearest.len());
+        let near = self.nearest[keep..].iter().take_while(|near| near.rank < threshold).count();
+        self.nearest.truncate(keep + near);
+    }
+
+    /// Takes a candidate in that is below the threshold, and may be known already.
     fn offer(&mut self, near: Near) {
         let is_known = |known: &Near| known.row == near.row && known.part == near.part;
         if let Some(known) = self.nearest.iter().position(is_known) {
@@ -306,10 +362,16 @@ impl Searcher {
             }
             self.nearest.remove(known);
         }
-        self.nearest.truncate(self.named + self.keep - 1);
+        self.offer_new(near);
+    }
+
+    /// Takes a candidate in that is below the threshold and not known.
+    fn offer_new(&mut self, near: Near) {
+        self.nearest.truncate(self.named + self.keep_max - 1);
         let order = |near: &Near| (near.rank, near.part, near.row);
         let place = self.nearest.partition_point(|known| order(known) < order(&near));
         self.nearest.insert(place, near);
+        self.limit = self.new_limit();
     }
 }
 
@@ -341,8 +403,29 @@ impl Query {
         self.is_done = false;
         self.is_closed = false;
         self.looked = 0.0;
+        self.share = part.count() as f32 / part.index.rows.max(1) as f32;
+        self.weight = weight(request.k) * weight_of_share(self.share) / part.index.rows_per_list;
+        self.met = 0.0;
+        self.passed = 0.0;
         self.nearest = f32::INFINITY;
         self.recall = 1.0;
+    }
+
+    /// The share of rows that count among those met, to their share of all.
+    fn density(&self) -> f32 {
+        if self.share < 1.0 { self.passed / (self.share * self.met) } else { 1.0 }
+    }
+
+    /// About the error of ranks by the 4-bit codes of a part, its standard deviation; 0 for 8 bits. A step is about a
+    /// fifteenth of six deviations of a row's values.
+    fn error(&self, index: &Index) -> f32 {
+        const SHARE: f32 = 0.115;
+        if index.shape.row_bits == RowBits::Eight {
+            return 0.0;
+        }
+        let factor = if index.shape.metric == Metric::InnerProduct { 1.0 } else { 2.0 };
+        let length = index.model.length / (index.shape.padded() as f32).sqrt();
+        factor * SHARE * length * self.squared.sqrt()
     }
 
     /// The strain of looking into a list at `base`, with the k-th nearest at `rank`. Inner products count as squared distances

@@ -1,11 +1,15 @@
 //! The index against a look at every row.
 
-use super::fuzz::fuzz_input;
+mod bytes;
+mod filters;
+mod merging;
+mod parts;
+
 use super::random::Random;
 use super::*;
 use crate::schema::Metric;
 use roaring::RoaringBitmap;
-use vb_kernel::{Kernels, Level};
+use vb_kernel::Kernels;
 
 const DIMENSION: usize = 48;
 const METRICS: [Metric; 3] = [Metric::Euclidean, Metric::Cosine, Metric::InnerProduct];
@@ -115,8 +119,10 @@ fn every_metric_finds_nearly_all_of_the_nearest() {
     for metric in METRICS {
         let world = World::new(metric, vectors(12_000, 1, 9), |_| {});
         assert!(!world.index.is_flat());
-        let recall = world.recall(&vectors(60, 2, 9), &request(10), world.source(), None);
-        assert!(recall > 0.93, "{metric:?}: {recall}");
+        for k in [1, 10, 100] {
+            let recall = world.recall(&vectors(60, 2, 9), &request(k), world.source(), None);
+            assert!(recall > 0.95, "{metric:?}, {k}: {recall}");
+        }
     }
 }
 
@@ -144,261 +150,11 @@ fn lists_alone_lead_to_the_nearest() {
     }
 }
 
-/// Whatever share of the rows counts: enough results, of those that count, and nearly the nearest ones.
 #[test]
-fn filters_of_any_share_find_their_nearest() {
+fn queries_unlike_the_rows_find_theirs_too() {
     for metric in METRICS {
         let world = World::new(metric, vectors(12_000, 1, 9), |_| {});
-        for every in [1, 2, 10, 100, 1000, 6000] {
-            let allowed = |old: u32| old.is_multiple_of(every);
-            let queries = vectors(25, 2, 9);
-            let recall = world.recall(&queries, &request(10), world.source(), Some(&allowed));
-            assert!(recall > 0.95, "{metric:?}, one in {every}: {recall}");
-        }
-        // Rows of one neighbourhood, and none at all.
-        let centre = &vectors(1, 5, 9);
-        let near = nearest(metric, &world.data, centre, 0..12_000, 300);
-        let queries = vectors(25, 2, 9);
-        let recall =
-            world.recall(&queries, &request(10), world.source(), Some(&|old| near.contains(&old)));
-        assert!(recall > 0.95, "{metric:?}, a neighbourhood: {recall}");
-        world.recall(&queries, &request(10), world.source(), Some(&|_| false));
-    }
-}
-
-/// More wanted than rows count: all of them, also when lists must be looked through to the last.
-#[test]
-fn results_are_never_fewer_than_there_are() {
-    let world = World::new(Metric::Euclidean, vectors(9000, 1, 9), |_| {});
-    let queries = vectors(3, 2, 9);
-    assert!((world.recall(&queries, &request(9000), world.source(), None) - 1.0).abs() < 1e-9);
-    let most = |old: u32| !old.is_multiple_of(9);
-    assert!(world.recall(&queries, &request(9000), world.source(), Some(&most)) > 0.999);
-    for (count, k) in [(1, 10), (2, 1), (47, 100), (300, 10)] {
-        let equal = World::new(Metric::Cosine, vec![0.25; count * DIMENSION], |_| {});
-        assert!(equal.index.is_flat());
-        equal.recall(&queries, &request(k), equal.source(), None);
-    }
-    let equal = World::new(Metric::Euclidean, vec![0.25; 9000 * DIMENSION], |_| {});
-    equal.recall(&queries, &request(10), equal.source(), None);
-}
-
-/// Several indexes and one that grows, searched as one.
-#[test]
-fn parts_are_searched_as_one() {
-    let data = vectors(13_000, 1, 9);
-    for metric in METRICS {
-        let params = Params::new(metric, DIMENSION);
-        let (large, rest) = data.split_at(9000 * DIMENSION);
-        let (small, fresh) = rest.split_at(3000 * DIMENSION);
-        let of = |rows: &[f32]| build(rows, params, Kernels::detect());
-        let (large, small) = (of(large), of(small));
-        let open = |built: &Built| Index::open(&built.tree).expect("it was just built");
-        let (large_index, small_index) = (open(&large), open(&small));
-        let mut growing = FlatCodes::new(&params, Some(&large_index), Kernels::detect());
-        fresh.chunks(DIMENSION).for_each(|vector| _ = growing.push(vector));
-        let sources = [
-            Either::Built(Whole { index: &large_index, lists: &large.lists, codes: &large.codes }),
-            Either::Built(Whole { index: &small_index, lists: &small.lists, codes: &small.codes }),
-            Either::Growing(&growing),
-        ];
-        let indexes = [&large_index, &small_index, growing.index()];
-        let starts = [0, 9000, 12_000];
-        let parts: Vec<Part<'_, Either<'_>>> = indexes
-            .into_iter()
-            .zip(sources)
-            .map(|(index, source)| Part { index, source, allowed: None })
-            .collect();
-        let mut searcher = Searcher::new(Kernels::detect());
-        let mut hits = 0;
-        for query in vectors(50, 2, 9).chunks(DIMENSION) {
-            searcher.search(query, &parts, &request(10));
-            let found: Vec<u32> =
-                searcher.near().iter().map(|near| starts[near.part as usize] + near.row).collect();
-            let truth = nearest(metric, &data, query, 0..13_000, 10);
-            hits += truth.iter().filter(|row| found.contains(row)).count();
-        }
-        assert!(hits > 475, "{metric:?}: {hits} of 500");
-    }
-}
-
-/// Built or growing.
-enum Either<'a> {
-    Built(Whole<'a>),
-    Growing(&'a FlatCodes),
-}
-
-impl Source for Either<'_> {
-    fn list(&self, list: u32) -> Option<&[u8]> {
-        match self {
-            Either::Built(whole) => whole.list(list),
-            Either::Growing(flat) => flat.list(list),
-        }
-    }
-
-    fn has_rows(&self) -> bool {
-        true
-    }
-
-    fn row(&self, row: u32) -> Option<&[u8]> {
-        match self {
-            Either::Built(whole) => whole.row(row),
-            Either::Growing(flat) => flat.row(row),
-        }
-    }
-}
-
-/// Lists that come in one by one.
-struct Loading<'a> {
-    whole: Whole<'a>,
-    loaded: &'a [bool],
-}
-
-impl Source for Loading<'_> {
-    fn list(&self, list: u32) -> Option<&[u8]> {
-        self.loaded[list as usize].then(|| self.whole.list(list))?
-    }
-
-    fn has_rows(&self) -> bool {
-        false
-    }
-
-    fn row(&self, _: u32) -> Option<&[u8]> {
-        None
-    }
-}
-
-/// Missing lists are named in few waves, and the answer is that of an index loaded whole.
-#[test]
-fn missing_lists_are_named_together() {
-    let world = World::new(Metric::Cosine, vectors(20_000, 1, 9), |_| {});
-    let whole = Whole { codes: &[], ..world.source() };
-    let mut searcher = Searcher::new(Kernels::detect());
-    let (mut waves, queries) = (0, 40);
-    for query in vectors(queries, 2, 9).chunks(DIMENSION) {
-        let parts = [Part { index: &world.index, source: whole, allowed: None }];
-        searcher.search(query, &parts, &request(10));
-        let expected = searcher.near().to_vec();
-        let mut loaded = vec![false; world.index.lists() as usize];
-        loop {
-            let source = Loading { whole, loaded: &loaded };
-            let parts = [Part { index: &world.index, source, allowed: None }];
-            if searcher.search(query, &parts, &request(10)) != Outcome::Missing {
-                break;
-            }
-            assert!(!searcher.missing().is_empty(), "nothing to load");
-            let missing = searcher.missing().to_vec();
-            for (_, list) in missing {
-                assert!(!std::mem::replace(&mut loaded[list as usize], true), "named again");
-            }
-            waves += 1;
-        }
-        assert_eq!(searcher.near(), expected);
-    }
-    assert!(waves <= queries * 2, "{waves} waves of {queries} queries");
-}
-
-/// A bound from elsewhere ends the search early and keeps out what is beyond it.
-#[test]
-fn a_bound_from_elsewhere_is_kept() {
-    let world = World::new(Metric::Euclidean, vectors(12_000, 1, 9), |_| {});
-    let parts = [Part { index: &world.index, source: world.source(), allowed: None }];
-    let mut searcher = Searcher::new(Kernels::detect());
-    let query = vectors(1, 2, 9);
-    searcher.search(&query, &parts, &request(10));
-    let bound = searcher.near()[4].rank;
-    searcher.search(&query, &parts, &Request { bound, ..request(10) });
-    assert_eq!(searcher.near().len(), 4);
-}
-
-/// Everything that a search can see of an index.
-fn answers(built: &Built, kernels: Kernels) -> Vec<(u32, u32)> {
-    let index = Index::open(&built.tree).expect("it was just built");
-    let source = Whole { index: &index, lists: &built.lists, codes: &built.codes };
-    let parts = [Part { index: &index, source, allowed: None }];
-    let mut searcher = Searcher::new(kernels);
-    let mut answers = Vec::new();
-    for query in vectors(20, 3, 9).chunks(DIMENSION) {
-        searcher.search(query, &parts, &request(10));
-        answers.extend(searcher.near().iter().map(|near| (near.rank.to_bits(), near.row)));
-    }
-    answers
-}
-
-#[test]
-fn threads_and_levels_change_nothing() {
-    let data = vectors(9000, 2, 9);
-    for bits in [RowBits::Four, RowBits::Eight] {
-        let params = Params { row_bits: bits, ..Params::new(Metric::Cosine, DIMENSION) };
-        let build = |threads: usize, kernels: Kernels| {
-            let pool =
-                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| build(&data, params, kernels))
-        };
-        let scalar = Kernels::at(Level::Scalar).expect("the scalar level is everywhere");
-        let first = build(1, scalar);
-        let expected = answers(&first, scalar);
-        for kernels in Level::ALL.into_iter().filter_map(Kernels::at) {
-            let built = build(3, kernels);
-            assert!(built == first, "{}", kernels.level());
-            assert_eq!(answers(&built, kernels), expected, "{}", kernels.level());
-        }
-    }
-}
-
-/// Vectors whose squares overflow are indexed and found, and disturb no others.
-#[test]
-fn huge_vectors_are_tamed() {
-    let mut data = vectors(9000, 1, 9);
-    data[..DIMENSION].fill(f32::MAX);
-    data[DIMENSION..2 * DIMENSION].fill(-1e30);
-    for metric in [Metric::Cosine, Metric::Euclidean] {
-        let world = World::new(metric, data.clone(), |_| {});
-        let recall = world.recall(&vectors(20, 2, 9), &request(10), world.source(), None);
-        let floor = if metric == Metric::Cosine { 0.95 } else { 0.0 };
-        assert!(recall >= floor, "{metric:?}: {recall}");
-    }
-}
-
-#[test]
-fn damaged_lists_are_noticed() {
-    let world = World::new(Metric::Cosine, vectors(9000, 1, 9), |_| {});
-    let place = world.index.list_place(3);
-    let run = &world.built.lists[place.start as usize..place.end as usize];
-    assert_eq!(world.index.check_list(3, run), Ok(()));
-    assert!(world.index.check_list(4, run).is_err());
-    assert!(world.index.check_list(3, &run[1..]).is_err());
-    assert!(world.index.check_list(u32::MAX, run).is_err());
-    let mut damaged = run.to_vec();
-    damaged[100] ^= 1;
-    assert!(world.index.check_list(3, &damaged).is_err());
-}
-
-/// Bytes with a few changes never make anything panic.
-#[test]
-fn hostile_bytes_are_boring() {
-    let mut random = Random(11);
-    for metric in METRICS {
-        let world = World::new(metric, vectors(8300, 1, 9), |_| {});
-        let small = World::new(metric, vectors(70, 1, 9), |_| {});
-        for built in [&world.built, &small.built] {
-            for _ in 0..60 {
-                let mut framed = fuzz_input(built);
-                for _ in 0..random.below(6) {
-                    // Headers are where it hurts.
-                    let reach = if random.below(2) == 0 { 200 } else { framed.len() };
-                    let place = random.below(reach.min(framed.len()));
-                    framed[place] = random.next() as u8;
-                }
-                if random.below(4) == 0 {
-                    framed.truncate(random.below(framed.len()));
-                }
-                fuzz(&framed);
-            }
-        }
-    }
-    for length in [0, 3, 11, 12, 80, 500] {
-        let bytes: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
-        fuzz(&bytes);
+        let recall = world.recall(&vectors(60, 3, 77), &request(10), world.source(), None);
+        assert!(recall > 0.95, "{metric:?}: {recall}");
     }
 }

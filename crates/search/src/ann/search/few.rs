@@ -8,7 +8,7 @@ use crate::schema::Metric;
 /// Rows to prefetch ahead of the one being scored.
 const AHEAD: usize = 12;
 /// Bytes of rows that cost about what a search through lists does.
-const BYTES_MAX: usize = 400_000;
+const BYTES_MAX: usize = 1_500_000;
 /// Fewer rows than this are scored whatever they cost; without CODES, named as candidates.
 const ROWS_MIN: usize = 64;
 
@@ -49,16 +49,23 @@ impl Searcher {
             if let Some(bytes) = ahead.next().and_then(|row| part.source.row(row)) {
                 self.kernels.prefetch_bytes(bytes);
             }
-            self.score(number, row, part);
+            if let Some(near) = self.score(number, row, part) {
+                self.offer_new(near);
+            }
         }
     }
 
-    /// Ranks a row by its codes, and offers it.
-    pub(super) fn score<S: Source>(&mut self, number: u32, row: u32, part: &Part<'_, S>) {
-        let Some(bytes) = part.source.row(row) else { return };
+    /// Ranks a row by its codes; `None` if it is not near enough.
+    pub(super) fn score<S: Source>(
+        &mut self,
+        number: u32,
+        row: u32,
+        part: &Part<'_, S>,
+    ) -> Option<Near> {
+        let bytes = part.source.row(row)?;
         let shape = part.index.shape;
         if bytes.len() != shape.row_bytes() {
-            return;
+            return None;
         }
         self.work.rows += 1;
         self.work.bytes += bytes.len();
@@ -69,9 +76,7 @@ impl Searcher {
             Metric::InnerProduct => query.shift - dot,
             Metric::Euclidean | Metric::Cosine => query.squared + row_codes.norm - 2.0 * dot,
         };
-        if rank < self.threshold() {
-            self.offer(Near { rank, part: number, row });
-        }
+        (rank < self.threshold()).then_some(Near { rank, part: number, row })
     }
 
     /// Makes all rows that count candidates, whatever their distance.

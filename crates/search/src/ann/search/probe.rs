@@ -4,6 +4,7 @@ use vb_kernel::{BLOCK, CodeBlocks, CodeQuery};
 
 use super::super::index::{Index, is_row};
 use super::super::mask::RowMask;
+use super::super::recall::care;
 use super::super::source::{Part, Source};
 use super::route::{Stop, by_base};
 use super::{Checkpoint, Near, Query, Request, Searcher, Waiting};
@@ -63,6 +64,7 @@ impl Searcher {
             return false;
         }
         self.second_stage(parts, self.waiting.len());
+        self.cut();
         self.work.recall = self.estimate(parts);
         true
     }
@@ -118,9 +120,12 @@ impl Searcher {
         if query.is_closed {
             return true;
         }
-        query.nearest = query.nearest.min(stop.base);
-        let Some(rank) = self.known_rank(request.k) else { return false };
         let index = parts[stop.part as usize].index;
+        let is_among_some = query.share < 1.0 && query.passed < query.share * index.rows_per_list;
+        if query.nearest == f32::INFINITY || is_among_some {
+            query.nearest = stop.base;
+        }
+        let Some(rank) = self.known_rank(request.k) else { return false };
         let query = &self.queries[stop.part as usize];
         let slack = if self.by_codes { 0.0 } else { self.slack(index, stop) };
         let strain = query.strain(index, stop.base, rank + slack);
@@ -129,11 +134,13 @@ impl Searcher {
             trace.push(Checkpoint { strain, rows });
             return false;
         }
-        let aim = request.target + request.loss();
+        let left = care(query.density()) * Request::left(index);
+        let aim = 1.0 - (1.0 - request.target) * left;
         if place < SORTED_LISTS || strain <= index.model.stop(aim) * request.calibration {
             return false;
         }
-        self.queries[stop.part as usize].recall = index.model.recall(strain) - request.loss();
+        let missed = (1.0 - index.model.recall(strain)) / left;
+        self.queries[stop.part as usize].recall = (1.0 - missed).max(0.0);
         true
     }
 
@@ -180,8 +187,18 @@ impl Searcher {
     }
 
     fn prefetch<S: Source>(&self, parts: &[Part<'_, S>], stop: Option<&Stop>) {
-        if let Some(next) = stop.and_then(|stop| run(parts, stop)) {
-            self.kernels.prefetch_bytes(&next[..next.len().min(HEAD_BYTES)]);
+        let Some(stop) = stop else { return };
+        if let Some(next) = run(parts, stop) {
+            let part = &parts[stop.part as usize];
+            let head = match part.allowed {
+                None => &next[..next.len().min(HEAD_BYTES)],
+                // Its row numbers, which are looked at first.
+                Some(_) => {
+                    let list = &part.index.lists[stop.list as usize];
+                    &next[part.index.shape.blocks_bytes(list.count as usize)..]
+                }
+            };
+            self.kernels.prefetch_bytes(head);
         }
     }
 
@@ -227,11 +244,11 @@ impl Searcher {
     fn scan<S>(&mut self, stop: &Stop, run: &[u8], part: &Part<'_, S>) -> bool {
         let index = part.index;
         let list = &index.lists[stop.list as usize];
-        let blocks_bytes = (list.count as usize).div_ceil(BLOCK) * index.shape.block_bytes();
-        let (blocks, rows) = run.split_at(blocks_bytes);
+        let (blocks, rows) = run.split_at(index.shape.blocks_bytes(list.count as usize));
         let (rows, _) = rows.as_chunks::<4>();
         let rows = &rows[..list.count as usize];
         let mut counts = list.count;
+        self.queries[stop.part as usize].met += list.count as f32;
         if let Some(mask) = part.allowed {
             fill_words(mask, rows, &mut self.words);
             counts = self.words.iter().map(|word| word.count_ones()).sum();
@@ -240,7 +257,8 @@ impl Searcher {
             }
         }
         let query = &mut self.queries[stop.part as usize];
-        query.looked += self.weight * counts as f32 / index.rows_per_list;
+        query.passed += counts as f32;
+        query.looked += query.weight * counts as f32;
         let words = part.allowed.map(|_| self.words.as_slice());
         let query = &self.queries[stop.part as usize];
         let code_query = CodeQuery {
@@ -298,8 +316,10 @@ impl Searcher {
     fn second_stage<S: Source>(&mut self, parts: &[Part<'_, S>], count: usize) {
         for place in 0..count {
             let Waiting { bound, part, row } = self.waiting[place];
-            if bound < self.threshold() {
-                self.score(part, row, &parts[part as usize]);
+            if bound < self.threshold()
+                && let Some(near) = self.score(part, row, &parts[part as usize])
+            {
+                self.offer(near);
             }
         }
         self.waiting.drain(..count);

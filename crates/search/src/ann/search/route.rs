@@ -1,14 +1,12 @@
 //! Which lists, in which order, of all parts.
 
-use std::collections::HashSet;
-
 use super::super::source::{Part, Source};
 use super::super::tree::{Lookup, by_cost};
 use super::{Request, Searcher};
 use crate::schema::Metric;
 
 /// Lists of a part that are put in order first; more only if those were not enough.
-const FIRST: usize = 256;
+const FIRST: f32 = 256.0;
 
 /// A list to look into.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +43,12 @@ impl Searcher {
             match &part.index.tree {
                 None => self.all_lists(number, part),
                 Some(tree) => {
-                    let groups = groups(tree.groups(), request.target);
-                    self.nearest_lists(number, part, groups, FIRST);
+                    // The fewer rows count, the more lists will be needed.
+                    const MORE_MAX: f32 = 8.0;
+                    let share = self.queries[number as usize].share;
+                    let more = (1.0 / share.sqrt()).min(MORE_MAX);
+                    let groups = groups(tree.groups(), request.target) as f32 * more;
+                    self.nearest_lists(number, part, groups as usize, (FIRST * more) as usize);
                 }
             }
         }
@@ -55,8 +57,11 @@ impl Searcher {
     /// Adds the lists of parts with trees that `route` left out; false if there was none.
     pub(super) fn route_rest<S: Source>(&mut self, parts: &[Part<'_, S>]) -> bool {
         let before = self.stops.len();
-        let known: HashSet<(u32, u32)> =
-            self.stops.iter().map(|stop| (stop.part, stop.list)).collect();
+        let mut known: Vec<Vec<bool>> =
+            parts.iter().map(|part| vec![false; part.index.lists.len()]).collect();
+        for stop in &self.stops {
+            known[stop.part as usize][stop.list as usize] = true;
+        }
         for (number, part) in (0..).zip(parts) {
             if !self.queries[number as usize].is_done && part.count() > 0 {
                 self.nearest_lists(number, part, usize::MAX, usize::MAX);
@@ -65,7 +70,7 @@ impl Searcher {
         let mut place = 0;
         self.stops.retain(|stop| {
             place += 1;
-            place <= before || !known.contains(&(stop.part, stop.list))
+            place <= before || !known[stop.part as usize][stop.list as usize]
         });
         self.stops.len() > before
     }
