@@ -97,6 +97,11 @@ pub(crate) fn candidates(list: &CodeBlocks<'_>, allowed: Option<&[u32]>, number:
     exist & allowed.map_or(u32::MAX, |words| words[number])
 }
 
+/// Panics unless no place of the mask is out of reach of the kernels, which count words of 32 bits in `i32`.
+pub(crate) fn assert_mask(mask: &[u64]) {
+    assert!(mask.len() <= 1 << 24, "a mask of at most 2^30 rows");
+}
+
 /// One block, taken apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
@@ -194,6 +199,17 @@ pub(crate) mod scalar {
         };
         let sum = f32::from(sum).mul_add(query.scale, query.bias);
         (-linear(block.slopes, block.slope)).mul_add(sum, linear(block.offsets, block.offset))
+    }
+
+    pub(crate) fn mask_words(rows: &[[u8; 4]], mask: &[u64], words: &mut Vec<u32>) {
+        let is_set =
+            |row: u32| mask.get(row as usize / 64).is_some_and(|w| w >> (row % 64) & 1 == 1);
+        words.extend(rows.chunks(BLOCK).map(|rows| {
+            let bit = |(place, row): (usize, &[u8; 4])| {
+                u32::from(is_set(u32::from_le_bytes(*row))) << place
+            };
+            rows.iter().enumerate().map(bit).fold(0, |word, bit| word | bit)
+        }));
     }
 
     pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {

@@ -240,6 +240,26 @@ impl Kernels {
         codes_at_level!(self, scan_codes(list, query, allowed, threshold, survivors));
     }
 
+    /// Appends a word for each 32 of `rows`, little-endian row numbers: a bit per row, whether bit `row % 64` of word
+    /// `row / 64` of `mask` is set. Rows beyond the mask are not.
+    ///
+    /// # Panics
+    /// If the mask has more than 2^30 bits.
+    pub fn mask_words(self, rows: &[[u8; 4]], mask: &[u64], words: &mut Vec<u32>) {
+        codes::assert_mask(mask);
+        match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
+                unsafe {
+                    x86::codes512::mask_words(rows, mask, words);
+                }
+            }
+            _ => codes::scalar::mask_words(rows, mask, words),
+        }
+    }
+
     /// The sum of `codes[i] * query[i]`, in the one summation order.
     ///
     /// # Panics

@@ -318,3 +318,32 @@ fn four_bit_codes_lie_as_documented() {
         }
     }
 }
+
+#[test]
+fn levels_agree_on_masks() {
+    let mut next = numbers(5);
+    for (words, count) in [(0, 5), (1, 1), (3, 16), (40, 31), (700, 32), (5000, 333)] {
+        let mask: Vec<u64> = (0..words).map(|_| next() << 32 ^ next()).collect();
+        // Inside, at the end, beyond it, and no row.
+        let rows: Vec<[u8; 4]> = (0..count)
+            .map(|place| match place % 5 {
+                0..3 => (next() % (words as u64 * 64).max(1)) as u32,
+                3 => words as u32 * 64 - u32::from(next().is_multiple_of(2) && words > 0),
+                _ => [u32::MAX, 1 << 31, next() as u32][place % 3],
+            })
+            .map(u32::to_le_bytes)
+            .collect();
+        let mut expected = Vec::new();
+        scalar().mask_words(&rows, &mask, &mut expected);
+        for (place, row) in rows.iter().enumerate() {
+            let row = u32::from_le_bytes(*row) as usize;
+            let is_set = row < words * 64 && mask[row / 64] >> (row % 64) & 1 == 1;
+            assert_eq!(expected[place / 32] >> (place % 32) & 1 == 1, is_set, "{row}");
+        }
+        for kernels in levels() {
+            let mut found = Vec::new();
+            kernels.mask_words(&rows, &mask, &mut found);
+            assert_eq!(found, expected, "{}", kernels.level());
+        }
+    }
+}

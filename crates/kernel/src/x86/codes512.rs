@@ -9,9 +9,11 @@ use std::arch::x86_64::{
     _mm256_set_m128i, _mm512_add_epi16, _mm512_and_si512, _mm512_castsi512_si256,
     _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
     _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_set1_epi8,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_epi8,
-    _mm512_slli_epi16, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_epi16,
+    _mm512_loadu_si512, _mm512_mask_cmplt_epu32_mask, _mm512_mask_i32gather_epi32,
+    _mm512_mask_test_epi32_mask, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_epi32,
+    _mm512_maskz_loadu_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_slli_epi16, _mm512_sllv_epi32,
+    _mm512_srli_epi16, _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_epi16,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -42,6 +44,37 @@ pub(crate) fn scan_codes(
             report(number, below & candidates, &bounds, survivors);
         }
     }
+}
+
+/// Looks up 16 rows at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) fn mask_words(rows: &[[u8; 4]], mask: &[u64], words: &mut Vec<u32>) {
+    for rows in rows.chunks(BLOCK) {
+        let (low, high) = rows.split_at(rows.len().min(16));
+        words.push(are_set(low, mask) | are_set(high, mask) << 16);
+    }
+}
+
+/// A bit for each of at most 16 rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn are_set(rows: &[[u8; 4]], mask: &[u64]) -> u32 {
+    let exist = ((1u32 << rows.len().min(16)) - 1) as u16;
+    let end = _mm512_set1_epi32((mask.len() * 64) as i32);
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: of the rows only the first rows.len() lanes are read. Of the mask, seen as words of 32 bits (x86-64 is
+    // little-endian), those at row / 32 are, of rows below 64 mask.len(), which is at most 2^30: all are inside.
+    let (rows, words, inside) = unsafe {
+        let rows = _mm512_maskz_loadu_epi32(exist, rows.as_ptr().cast());
+        let inside = _mm512_mask_cmplt_epu32_mask(exist, rows, end);
+        let places = _mm512_srli_epi32::<5>(rows);
+        let zero = _mm512_setzero_si512();
+        let words = _mm512_mask_i32gather_epi32::<4>(zero, inside, places, mask.as_ptr().cast());
+        (rows, words, inside)
+    };
+    let places = _mm512_and_si512(rows, _mm512_set1_epi32(31));
+    let bits = _mm512_sllv_epi32(_mm512_set1_epi32(1), places);
+    u32::from(_mm512_mask_test_epi32_mask(inside, words, bits))
 }
 
 /// Sums of vectors 0..16 and 16..32.

@@ -34,6 +34,10 @@ impl RowMask {
         self.count
     }
 
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Whether a row counts.
     pub fn contains(&self, row: u32) -> bool {
         self.words.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)

@@ -95,7 +95,7 @@ pub(super) fn weight_of_share(share: f32) -> f32 {
 /// among those it met, to their share of all: about 1 if they lie anywhere, and then the model holds. Where it is not, they
 /// lie where no query of the model was.
 pub(super) fn care(density: f32) -> f32 {
-    const LEAST: f32 = 0.6;
+    const LEAST: f32 = 0.5;
     /// The densities between which care grows, or one over them.
     const CHANCE: f32 = 1.2;
     const CORRELATED: f32 = 1.6;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!((weight_of_share(1.0), weight_of_share(0.0625)), (1.0, 2.0));
         assert_eq!(
             (care(1.0), care(1.1), care(2.0), care(0.5), care(0.0)),
-            (1.0, 1.0, 0.6, 0.6, 0.6)
+            (1.0, 1.0, 0.5, 0.5, 0.5)
         );
     }
 

@@ -8,7 +8,7 @@ use crate::schema::Metric;
 /// Rows to prefetch ahead of the one being scored.
 const AHEAD: usize = 12;
 /// Bytes of rows that cost about what a search through lists does.
-const BYTES_MAX: usize = 1_500_000;
+const BYTES_MAX: usize = 2_000_000;
 /// Fewer rows than this are scored whatever they cost; without CODES, named as candidates.
 const ROWS_MIN: usize = 64;
 

@@ -1,9 +1,8 @@
 //! Looking into lists, nearest first, until going on is not worth while.
 
-use vb_kernel::{BLOCK, CodeBlocks, CodeQuery};
+use vb_kernel::{CodeBlocks, CodeQuery};
 
 use super::super::index::{Index, is_row};
-use super::super::mask::RowMask;
 use super::super::recall::care;
 use super::super::source::{Part, Source};
 use super::route::{Stop, by_base};
@@ -250,7 +249,8 @@ impl Searcher {
         let mut counts = list.count;
         self.queries[stop.part as usize].met += list.count as f32;
         if let Some(mask) = part.allowed {
-            fill_words(mask, rows, &mut self.words);
+            self.words.clear();
+            self.kernels.mask_words(rows, mask.words(), &mut self.words);
             counts = self.words.iter().map(|word| word.count_ones()).sum();
             if counts == 0 {
                 return false;
@@ -339,15 +339,4 @@ fn lists_at_start<S>(part: &Part<'_, S>) -> usize {
     let share = part.count() as f32 / part.index.rows.max(1) as f32;
     let more = if share > 0.0 { (1.0 / share.sqrt()).min(MORE_MAX) } else { MORE_MAX };
     (part.index.model.lists_at_start as f32 * more) as usize
-}
-
-/// The bits of `rows`, 32 to a word.
-fn fill_words(mask: &RowMask, rows: &[[u8; 4]], words: &mut Vec<u32>) {
-    words.clear();
-    words.extend(rows.chunks(BLOCK).map(|rows| {
-        let bit = |(place, row): (usize, &[u8; 4])| {
-            u32::from(mask.contains(u32::from_le_bytes(*row))) << place
-        };
-        rows.iter().enumerate().map(bit).fold(0, |word, bit| word | bit)
-    }));
 }
