@@ -256,13 +256,13 @@ async fn filters_of_every_ratio_leave_nothing_out() {
         let mut world = World::new(metric, Store::memory(), quiet()).await;
         world.sparse = sparse;
         let mut source = Source::new(3);
-        let questions = queries(&mut source, 25);
+        let questions = queries(&mut source, 60);
         let rows: Vec<_> = (0..20_000).map(|n| (n, source.vector())).collect();
         world.put(rows).await;
         world.index.flush().await.unwrap();
         world.delete((0..20_000).filter(|n| n % 5 == 0)).await;
         for ratio in [0, 1, 10, 50, 100, 500, 900, 1000] {
-            world.check("filtered", &questions, &per_mille(ratio)).await;
+            world.check(&format!("filtered, {metric:?}"), &questions, &per_mille(ratio)).await;
         }
         world.engine.shutdown().await;
     }

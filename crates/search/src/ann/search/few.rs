@@ -1,4 +1,5 @@
-//! Parts of which few rows count: those are scored, and no list is read.
+//! Parts of which few rows count: those are scored, and no list is read. Without CODES they are candidates, if they are no more
+//! than there would be candidates anyway.
 
 use super::super::codes::Row;
 use super::super::source::{Part, Source};
@@ -9,7 +10,7 @@ use crate::schema::Metric;
 const AHEAD: usize = 12;
 /// Bytes of rows that cost about what a search through lists does.
 const BYTES_MAX: usize = 2_000_000;
-/// Fewer rows than this are scored whatever they cost; without CODES, named as candidates.
+/// Fewer rows than this are scored whatever they cost.
 const ROWS_MIN: usize = 64;
 
 /// Whether scoring `count` rows of `bytes` each costs less than looking through lists. A row costs its bytes and a wait.
@@ -23,7 +24,12 @@ impl Searcher {
     pub(super) fn score_few<S: Source>(&mut self, parts: &[Part<'_, S>]) {
         for (number, part) in (0..).zip(parts) {
             let bytes = part.index.row_bytes();
-            if part.allowed.is_none() || !is_few(part.count(), bytes) {
+            let is_few = match self.by_codes {
+                true => is_few(part.count(), bytes),
+                // Each of them costs the caller a read.
+                false => part.count() as usize <= self.keep,
+            };
+            if part.allowed.is_none() || !is_few {
                 continue;
             }
             self.queries[number as usize].is_done = true;
