@@ -44,6 +44,23 @@ pub(crate) fn put(index: &str, first: usize, rows: &[Vec<f64>]) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// A PutVectors body of records with any metadata.
+pub(crate) fn put_records<'a>(
+    index: &str,
+    records: impl Iterator<Item = (usize, &'a [f32], &'a serde_json::Map<String, serde_json::Value>)>,
+) -> Vec<u8> {
+    let mut text = format!("{{\"indexName\": \"{index}\", \"vectors\": [");
+    for (at, (key, row, metadata)) in records.enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        let _ = write!(text, "{separator}{{\"data\": {{\"float32\": [");
+        write_floats(&mut text, &row.iter().map(|v| f64::from(*v)).collect::<Vec<_>>());
+        let metadata = serde_json::to_string(metadata).unwrap_or_default();
+        let _ = write!(text, "]}}, \"key\": \"{key}\", \"metadata\": {metadata}}}");
+    }
+    text.push_str("]}");
+    text.into_bytes()
+}
+
 /// A QueryVectors body.
 pub(crate) fn query(index: &str, vector: &[f32], top_k: usize, filter: Option<&str>) -> Vec<u8> {
     let mut text = String::from("{");

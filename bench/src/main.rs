@@ -14,6 +14,7 @@ mod npy;
 mod overwrite;
 mod query;
 mod report;
+mod search;
 mod server;
 mod store;
 
@@ -53,6 +54,8 @@ enum What {
     Idle(idle::Options),
     /// Requests, sequential rounds and bytes per query, cold and warm, per store; no server.
     Store(store::Options),
+    /// One engine for bench/search/run.py, which says on standard input what to measure.
+    SearchWorker(search::Options),
 }
 
 fn main() -> ExitCode {
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Outcome {
-    let in_process = matches!(arguments.what, Some(What::Store(_)));
+    let in_process = matches!(arguments.what, Some(What::Store(_) | What::SearchWorker(_)));
     if !in_process && !arguments.server.is_file() {
         return Err(format!(
             "{} is not there; run it as `cargo xtask bench`",
@@ -75,6 +78,9 @@ fn run(arguments: &Arguments) -> Outcome {
     }
     std::fs::create_dir_all(&arguments.work)
         .map_err(|e| format!("{}: {e}", arguments.work.display()))?;
+    if let Some(What::SearchWorker(options)) = &arguments.what {
+        return search::serve(&arguments.server, options);
+    }
     let mut report = report::Report::new();
     match &arguments.what {
         None => {
@@ -86,6 +92,7 @@ fn run(arguments: &Arguments) -> Outcome {
         Some(What::Overwrite(options)) => overwrite::measure(arguments, options, &mut report)?,
         Some(What::Idle(options)) => idle::measure(arguments, options, &mut report)?,
         Some(What::Store(options)) => store::measure(options, &arguments.work, &mut report)?,
+        Some(What::SearchWorker(_)) => {}
     }
     report.write(&arguments.work)
 }

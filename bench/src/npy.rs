@@ -22,6 +22,10 @@ impl Array {
             .ok_or_else(|| format!("{} is not a two-dimensional float32 .npy", path.display()))
     }
 
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.columns..][..self.columns]
+    }
+
     pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.columns)
     }

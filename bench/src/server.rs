@@ -84,12 +84,11 @@ impl Server {
 
     /// Seconds of CPU the process used so far, all threads, user and system.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat =
-            fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks = |at: usize| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
-        const TICKS_PER_SECOND: f64 = 100.0; // USER_HZ, fixed in Linux's interface
-        (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+        cpu_seconds_of(self.child.id())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Resident memory in bytes: `VmRSS` (now) or `VmHWM` (peak).
@@ -131,6 +130,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Seconds of CPU a process used so far, all threads, user and system.
+pub(crate) fn cpu_seconds_of(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0);
+    const TICKS_PER_SECOND: f64 = 100.0; // USER_HZ, fixed in Linux's interface
+    (ticks(11) + ticks(12)) / TICKS_PER_SECOND
 }
 
 fn free_address() -> Outcome<SocketAddr> {

@@ -183,6 +183,7 @@ impl Bench<'_> {
             top_k: 10,
             filter: filter.clone(),
             with_metadata: true,
+            precision: vb_engine::Precision::Usual,
         };
         self.line.notes.start(Duration::from_millis(self.options.delay));
         let hits = index.query(query).await;

@@ -1,5 +1,6 @@
 //! What every part of one engine shares.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -12,6 +13,7 @@ use crate::cache::{Cache, CacheOptions, DiskOptions};
 use crate::index::collect::Garbage;
 use crate::options::{DiskCache, Options};
 use crate::pool::Pool;
+use crate::recall::Recalls;
 use crate::stats::Meters;
 
 /// The surroundings of one engine.
@@ -22,12 +24,16 @@ pub(crate) struct Context {
     pub(crate) cache: Cache,
     pub(crate) options: Options,
     pub(crate) pool: Pool,
+    /// For work of seconds: on the same threads, queries would wait for it.
+    pub(crate) builders: Pool,
     pub(crate) kernels: Kernels,
     /// This engine as a writer of logs.
     pub(crate) writer: WriterId,
     pub(crate) meters: Meters,
     /// How memory and background work are divided.
     pub(crate) budget: Budget,
+    /// How much queries find, by index.
+    pub(crate) recalls: Arc<Recalls>,
     /// What is, or will be, no longer needed in the store.
     pub(crate) garbage: Garbage,
     /// Tells the driver that there may be something to do before its next round.
@@ -46,6 +52,7 @@ impl Context {
         // A memtable of no size would be full while it is empty, and never take a write.
         options.memtable_bytes_max = options.memtable_bytes_max.max(1);
         let pool = Pool::new(options.threads);
+        let builders = Pool::background(options.threads);
         let budget = Budget::new(&options);
         let cache_options = CacheOptions {
             memory_bytes: budget.cache_bytes as u64,
@@ -60,10 +67,12 @@ impl Context {
             cache: Cache::new(store.clone(), pool.clone(), cache_options),
             store,
             pool,
+            builders,
             kernels,
             writer: WriterId(options.random.id()),
             meters: Meters::default(),
             budget,
+            recalls: Arc::default(),
             garbage: Garbage::default(),
             wake: Notify::new(),
             started: Instant::now(),

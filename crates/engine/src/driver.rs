@@ -84,13 +84,20 @@ fn has_place(inner: &Inner, jobs: &JoinSet<Subject>) -> bool {
     jobs.len() < inner.context.options.background.jobs_max.max(2)
 }
 
+/// Merged segments may always reach this size.
+const SEGMENT_BYTES_LEAST: u64 = 64 << 20;
+
 fn limits(inner: &Inner) -> Limits {
     let (options, budget) = (&inner.context.options, &inner.context.budget);
+    let mut compaction = options.compaction;
+    // A merge holds the codes of its inputs and its output, somewhat over half of their bytes.
+    let held_bytes = (options.memory_limit as u64 / 2).max(SEGMENT_BYTES_LEAST);
+    compaction.segment_bytes_max = compaction.segment_bytes_max.min(held_bytes);
     Limits {
         memtable_bytes_max: budget.memtable_bytes_max(options),
         flush_age: options.flush_age,
         idle_after: options.idle_after,
-        compaction: options.compaction,
+        compaction,
         docs_max: docs_max(budget.merges.bytes()),
     }
 }

@@ -28,7 +28,7 @@ use crate::records::{
     IndexSettings, IndexState,
 };
 use crate::registry::{Opened, Registry};
-use crate::stats::Stats;
+use crate::stats::{MeasuredRecall, Stats};
 
 /// Buckets of one listing that are read at the same time.
 const BUCKET_READS_MAX: usize = 64;
@@ -146,6 +146,11 @@ impl Engine {
         stats.store_bytes_read = counts.get.bytes;
         stats.store_bytes_written = counts.create.bytes + counts.put.bytes;
         stats
+    }
+
+    /// Measured recall of every index whose queries were sampled, in the order of their ids.
+    pub fn recalls(&self) -> Vec<MeasuredRecall> {
+        self.inner.context.recalls.all()
     }
 
     /// Creates a bucket; one that exists already is left as it is.

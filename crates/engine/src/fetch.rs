@@ -58,6 +58,17 @@ pub(crate) struct Loaded {
     segments: Vec<Segment>,
     /// Read or found, and not taken yet: the cache may have dropped them again.
     arrived: HashMap<(u128, PartId), Part>,
+    reads: Reads,
+}
+
+/// What a call has read so far, beyond what memory held.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reads {
+    /// Rounds that were waited for.
+    pub(crate) waves: usize,
+    /// Parts and small objects.
+    pub(crate) parts: usize,
+    pub(crate) bytes: u64,
 }
 
 /// What has to be read before a job can go on.
@@ -72,13 +83,20 @@ impl Missing {
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.objects.is_empty()
     }
+
+    /// Both in one round.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self.objects.extend(other.objects);
+        self
+    }
 }
 
 impl Loaded {
     /// Nothing of these segments yet.
     pub(crate) fn new(origin: Origin, views: Arc<[SegmentView]>) -> Self {
         let segments = views.iter().map(|view| view.blank.clone()).collect();
-        Self { origin, views, segments, arrived: HashMap::new() }
+        Self { origin, views, segments, arrived: HashMap::new(), reads: Reads::default() }
     }
 
     /// Goes over to the segments of another snapshot; what was read of those in both stays.
@@ -150,6 +168,11 @@ impl Loaded {
         Ok(Ok(segments))
     }
 
+    /// Whether a segment is so small that it is read whole.
+    pub(crate) fn is_small(&self, number: usize) -> bool {
+        self.views[number].meta.length <= self.origin.context.options.whole_bytes_max
+    }
+
     /// Whether a part is at hand without reading.
     pub(crate) fn has(&self, (number, id): Wanted) -> bool {
         let name = self.views[number].meta.name;
@@ -171,6 +194,20 @@ impl Loaded {
     fn leave_out_arrived(&self, missing: &mut Missing) {
         let arrived = &self.arrived;
         missing.parts.retain(|request| !arrived.contains_key(&(request.object, request.id)));
+    }
+
+    /// What was read for the call.
+    pub(crate) fn reads(&self) -> Reads {
+        self.reads
+    }
+
+    /// Counts a round of reads.
+    fn count(&mut self, missing: &Missing) {
+        let parts = missing.parts.iter().map(|part| part.range.end - part.range.start);
+        let objects = missing.objects.iter().map(|(object, _)| object.length);
+        self.reads.waves += usize::from(!missing.is_empty());
+        self.reads.parts += missing.parts.len() + missing.objects.len();
+        self.reads.bytes += parts.chain(objects).sum::<u64>();
     }
 
     /// Takes in what was read.
@@ -226,7 +263,7 @@ impl Loaded {
         for (number, ids) in by_segment {
             let meta = &self.views[number].meta;
             let path: Arc<str> = paths::segment(self.origin.id, meta.name).into();
-            if meta.length <= self.origin.context.options.whole_bytes_max {
+            if self.is_small(number) {
                 missing.objects.push((self.object(number, path), ids));
                 continue;
             }
@@ -349,6 +386,7 @@ const WINDOW_BYTES_MAX: usize = 32 << 20;
 /// As the job or the reads fail.
 pub(crate) async fn prepare(context: &Context, job: &mut impl Job) -> Result<(), Error> {
     while let Some(missing) = job.prepare()? {
+        job.loaded().count(&missing);
         let parts = read(context, missing).await?;
         job.loaded().receive(parts);
     }
@@ -384,6 +422,7 @@ pub(crate) async fn run<J: Job>(context: &Context, mut job: J) -> Result<J::Outp
             room = Some(context.budget.scans.take(2 * window_bytes(context)).await);
         }
         job.loaded().leave_out_arrived(&mut missing);
+        job.loaded().count(&missing);
         let parts = read(context, missing).await?;
         job.loaded().receive(parts);
     }

@@ -17,8 +17,13 @@ use crate::paths;
 use crate::query::{Found, Search, Warming};
 use crate::read::{Lookup, Page};
 use crate::records::{BucketId, IndexId, IndexRecord, IndexSettings};
-use crate::requests::{GetRequest, Hit, ListPage, ListRequest, PutBatch, Query, Row};
+use crate::requests::{
+    Answer, Explain, GetRequest, Hit, ListPage, ListRequest, Precision, PutBatch, Query, Row,
+};
 use crate::spread::Spreading;
+
+/// How far a search looks that others are compared with, where exact ones would read too much.
+const REFERENCE_RECALL: f32 = 0.999;
 
 /// How often a call repeats on a writer task that was just ending.
 const REPEATS_MAX: usize = 8;
@@ -119,21 +124,60 @@ impl IndexHandle {
     /// [`Error::Invalid`] if the field or the vector does not fit the schema; else as
     /// [`IndexHandle::get`].
     pub async fn query(&self, query: Query) -> Result<Vec<Hit>, Error> {
+        Ok(self.search(query).await?.hits)
+    }
+
+    /// As [`IndexHandle::query`], and how the answer was found.
+    ///
+    /// # Errors
+    /// As [`IndexHandle::query`].
+    pub async fn search(&self, query: Query) -> Result<Answer, Error> {
         self.check_query(&query)?;
         let started = Instant::now();
         let query = Arc::new(query);
         let found = match self.spread(&query).await? {
             Some(found) => found,
-            None => self.search(&query).await?,
+            None => self.search_here(&query).await?,
         };
         let meters = &self.context().meters;
         meters.queries.add(1);
-        meters.rows_scanned.add(found.scanned);
+        meters.rows_scanned.add(found.explain.rows_compared());
         meters.query_micros.add_time(started.elapsed());
-        Ok(found.hits)
+        let Found { hits, explain, .. } = found;
+        self.sample(&query, &hits, &explain);
+        Ok(Answer { hits, explain })
     }
 
-    async fn search(&self, query: &Arc<Query>) -> Result<Found, Error> {
+    /// Has some answers compared with better ones, in the background.
+    fn sample(&self, query: &Arc<Query>, hits: &[Hit], explain: &Explain) {
+        let context = self.context();
+        let recall = context.options.recall;
+        if explain.segments_probed == 0 || query.precision != Precision::Usual {
+            return;
+        }
+        let Some(sample) = context.recalls.take(self.id, recall.sample_share) else { return };
+        let (index, hits) = (self.clone(), hits.to_vec());
+        let query = Query { with_metadata: false, ..Query::clone(query) };
+        tokio::spawn(async move {
+            if let Ok(reference) = index.reference(query, recall.sample_bytes_max).await {
+                sample.judge(&hits, &reference, recall.target);
+            }
+        });
+    }
+
+    /// A better answer to a query than the usual one. It counts nowhere as a query.
+    async fn reference(&self, query: Query, bytes_max: u64) -> Result<Answer, Error> {
+        let segments = self.open().await?.published().likely_segments();
+        let bytes: u64 = segments.iter().map(|segment| segment.meta.length).sum();
+        let precision = match bytes <= bytes_max {
+            true => Precision::Exact,
+            false => Precision::Recall(REFERENCE_RECALL),
+        };
+        let found = self.search_here(&Arc::new(Query { precision, ..query })).await?;
+        Ok(Answer { hits: found.hits, explain: found.explain })
+    }
+
+    async fn search_here(&self, query: &Arc<Query>) -> Result<Found, Error> {
         self.read(
             |origin, segments| Search::new(Arc::clone(query), origin, segments),
             |job, index| job.start(index.published().view()),

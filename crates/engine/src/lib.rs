@@ -42,6 +42,7 @@ mod plan;
 mod pool;
 mod query;
 mod read;
+mod recall;
 mod records;
 mod registry;
 mod requests;
@@ -53,14 +54,16 @@ pub use engine::Engine;
 pub use error::Error;
 pub use handle::IndexHandle;
 pub use options::{
-    Background, Compaction, DiskCache, Options, Random, ReadConsistency, Sabotage, SystemRandom,
+    Background, Compaction, DiskCache, Options, Random, ReadConsistency, Recall, Sabotage,
+    SystemRandom,
 };
 pub use records::{
     BucketChange, BucketId, BucketRecord, BucketSettings, Created, IndexId, IndexRecord,
     IndexSettings, IndexState, LoggingTarget,
 };
 pub use requests::{
-    GetRequest, Hit, ListPage, ListRequest, Position, PutBatch, Query, Row, VectorColumn,
+    Answer, Explain, GetRequest, Hit, ListPage, ListRequest, Position, Precision, PutBatch, Query,
+    Row, VectorColumn,
 };
 pub use spread::{Helper, NotScanned, Scanning, Spread};
-pub use stats::Stats;
+pub use stats::{MeasuredRecall, Stats};

@@ -44,6 +44,11 @@ pub struct Options {
     /// A segment object up to this length is read whole as soon as any of it is missing: one round for
     /// everything that calls will need of it.
     pub whole_bytes_max: u64,
+    /// How much of what is near queries find.
+    pub recall: Recall,
+    /// Vectors of a field that a segment needs at least to be searched by clusters; with fewer it is
+    /// scanned.
+    pub cluster_rows_min: usize,
     /// How current reads are on a store with other writers.
     pub read_consistency: ReadConsistency,
     /// When segments are merged and rewritten.
@@ -89,6 +94,8 @@ impl Default for Options {
             cache: None,
             cache_memory_bytes: None,
             whole_bytes_max: 2 << 20,
+            recall: Recall::default(),
+            cluster_rows_min: 1024,
             read_consistency: ReadConsistency::Strong,
             compaction: Compaction::default(),
             collect_grace: Duration::from_secs(3600),
@@ -121,6 +128,25 @@ pub enum ReadConsistency {
     Strong,
     /// Every write that was acknowledged anywhere this long before, and all writes of this process.
     Bounded(Duration),
+}
+
+/// How much of what is near queries find, where they do not say themselves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recall {
+    /// Mean share of the nearest records that queries for up to 100 of them find.
+    pub target: f32,
+    /// Share of a core that goes into comparing answers with exact ones, while there are queries; 0:
+    /// nothing is compared.
+    pub sample_share: f64,
+    /// Indexes with more bytes in segments are compared with a search that looks much further instead
+    /// of an exact one.
+    pub sample_bytes_max: u64,
+}
+
+impl Default for Recall {
+    fn default() -> Self {
+        Self { target: 0.98, sample_share: 0.02, sample_bytes_max: 256 << 20 }
+    }
 }
 
 /// When segments are merged and rewritten; `docs/design/compaction.md` has the arithmetic.

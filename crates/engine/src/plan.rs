@@ -21,6 +21,9 @@ const AGED_SHARE: usize = 64;
 /// What an index at rest may keep in its log: this many bytes, or this share of its live ones.
 const REST_TAIL_BYTES: usize = 256 << 10;
 const REST_TAIL_SHARE: u64 = 16;
+/// At rest the largest segment of a merge is at most two thirds of it: so every rewriting of a record makes its segment
+/// half as large again, and queries, each of which goes through every segment, find few.
+const REST_SHARES: (u64, u64) = (3, 2);
 /// Deleted bytes that are not worth a rewrite, whatever their share.
 const REST_DELETED_BYTES: u64 = 256 << 10;
 
@@ -153,7 +156,8 @@ fn counted<'a>(
 
 /// Which segments become one now, if any: two or more, or one that has much deleted.
 ///
-/// 1. Under load: when segments of about one size are `fan_in` or more, they and all smaller ones.
+/// 1. Under load: when segments of about one size are `fan_in` or more, they and all smaller ones. At rest: when the
+///    smaller ones together have half of what a larger one has, they and that one.
 /// 2. Too many segments: as many of the smallest as it takes.
 /// 3. Much is deleted: under load segments beyond the share, at rest as many as it takes.
 pub(crate) fn choose(
@@ -163,7 +167,7 @@ pub(crate) fn choose(
 ) -> Option<Vec<u128>> {
     let mut by_size: Vec<SegmentFacts> = counted(segments, limits).copied().collect();
     by_size.sort_unstable_by_key(|segment| (segment.live_bytes(), segment.name));
-    let chosen = choose_tier(&by_size, limits)
+    let chosen = choose_tier(&by_size, at_rest, limits)
         .or_else(|| choose_for_count(&by_size, at_rest, limits))
         .or_else(|| choose_deleted(segments, at_rest, limits))?;
     Some(chosen.into_iter().map(|segment| segment.name).collect())
@@ -182,15 +186,21 @@ fn fitting(segments: &[SegmentFacts], limits: &Limits) -> usize {
 
 /// The longest run of the smallest segments whose largest is not much more than its share of all:
 /// each record's segment then grows by nearly `fan_in` whenever it is written again.
-fn choose_tier(by_size: &[SegmentFacts], limits: &Limits) -> Option<Vec<SegmentFacts>> {
+fn choose_tier(
+    by_size: &[SegmentFacts],
+    at_rest: bool,
+    limits: &Limits,
+) -> Option<Vec<SegmentFacts>> {
     let fan_in = limits.compaction.fan_in.max(2);
+    let (count_min, shares) =
+        if at_rest { (2, REST_SHARES) } else { (fan_in, (fan_in as u64 - 1, 1)) };
     let run = &by_size[..fitting(by_size, limits)];
     let mut total = 0;
     let mut best = None;
     for (number, segment) in run.iter().enumerate() {
         total += segment.live_bytes();
-        let even = segment.live_bytes().saturating_mul(fan_in as u64 - 1) <= total;
-        if number + 1 >= fan_in && even {
+        let even = segment.live_bytes().saturating_mul(shares.0) <= total.saturating_mul(shares.1);
+        if number + 1 >= count_min && even {
             best = Some(run[..=number].to_vec());
         }
     }

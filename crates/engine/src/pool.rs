@@ -31,6 +31,25 @@ impl Pool {
         Self(Threads::Own(Arc::new(pool)))
     }
 
+    /// Half as many threads, one at least, for work that others need not wait for.
+    pub(crate) fn background(threads: Option<usize>) -> Self {
+        let all = threads.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        });
+        Self::new(Some(if all == 0 { 0 } else { (all / 2).max(1) }))
+    }
+
+    /// Has `work` done some time soon; without threads of its own, at once. It must not panic.
+    pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        match &self.0 {
+            Threads::Own(pool) => pool.spawn(work),
+            Threads::Callers => {
+                keep_iterators_here();
+                work();
+            }
+        }
+    }
+
     /// Runs `work` on the pool; parallel iterators inside it use the same threads.
     ///
     /// A panic of the work goes on in the caller. A caller that goes away does not stop the work.

@@ -94,7 +94,7 @@ impl<'a> Rows<'a> {
 }
 
 /// What a part of a row is counted with when windows are cut: about one extent.
-const PART_BYTES: usize = 256 << 10;
+const PART_BYTES: usize = 16 << 10;
 
 /// How many of the rows, at least one, are read together, and the parts that hold them.
 fn next_window(

@@ -63,6 +63,91 @@ pub struct Query {
     pub filter: Filter,
     /// Return the metadata of the winners.
     pub with_metadata: bool,
+    /// How sure to be that no nearer record is missed.
+    pub precision: Precision,
+}
+
+/// How sure a query is to be that no nearer record is missed. However it is set, it returns as many
+/// records as there are, up to `top_k`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Precision {
+    /// As the engine is set ([`crate::Options::recall`]).
+    #[default]
+    Usual,
+    /// This share of the nearest records on average, above 0 and at most 1.
+    Recall(f32),
+    /// All of them: every record is looked at.
+    Exact,
+}
+
+/// The answer of a query.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// Nearest first.
+    pub hits: Vec<Hit>,
+    /// How they were found.
+    pub explain: Explain,
+}
+
+/// How a query was answered, over all that took part.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Explain {
+    /// Segments whose clusters were looked into.
+    pub segments_probed: usize,
+    /// Segments of which every matching record was looked at, because they are few.
+    pub segments_matched: usize,
+    /// Segments that were scanned whole.
+    pub segments_scanned: usize,
+    /// Segments without a matching record.
+    pub segments_skipped: usize,
+    /// Records whose exact distance was computed in a scan.
+    pub rows_scanned: usize,
+    /// Posting lists that were read.
+    pub lists: usize,
+    /// Posting lists without a matching record, left unread.
+    pub lists_skipped: usize,
+    /// 1-bit codes that were compared.
+    pub codes: usize,
+    /// 8-bit codes that were compared.
+    pub row_codes: usize,
+    /// Candidates whose exact distance decided.
+    pub candidates: usize,
+    /// Bytes of codes and vectors that were gone over.
+    pub bytes: u64,
+    /// Waits for reads: of the disk tier or the store.
+    pub waves: usize,
+    /// Parts that were read then; neighbours share a request.
+    pub reads: usize,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// Estimated share of the nearest records that was found.
+    pub recall: f32,
+}
+
+impl Explain {
+    /// Vectors whose exact distance was computed.
+    pub fn rows_compared(&self) -> usize {
+        self.rows_scanned + self.candidates
+    }
+
+    /// Adds what was done elsewhere for the same query.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.segments_probed += other.segments_probed;
+        self.segments_matched += other.segments_matched;
+        self.segments_scanned += other.segments_scanned;
+        self.segments_skipped += other.segments_skipped;
+        self.rows_scanned += other.rows_scanned;
+        self.lists += other.lists;
+        self.lists_skipped += other.lists_skipped;
+        self.codes += other.codes;
+        self.row_codes += other.row_codes;
+        self.candidates += other.candidates;
+        self.bytes += other.bytes;
+        self.waves = self.waves.max(other.waves);
+        self.reads += other.reads;
+        self.bytes_read += other.bytes_read;
+        self.recall = self.recall.min(other.recall);
+    }
 }
 
 /// One answer of a query.

@@ -4,8 +4,8 @@
 //! segments is a function of bytes that are the same everywhere: the request names the segments,
 //! brings the deletions that the asking snapshot has and the query itself, and the answer is the
 //! best records. The asking process merges them with its own. Nothing of the helper's own state
-//! (its log, its memtable, its catalog) takes part, so the result is what a local scan gives, ties
-//! included. A share that is not answered is scanned here.
+//! (its log, its memtable, its catalog) takes part, so the result is what local searches of the same
+//! segments give, ties included; of exact queries it is what one search of all gives. A share that is not answered is scanned here.
 //!
 //! [`Spread`] is how requests reach other processes; what is in them is this module's business
 //! (`message.rs`). Which segments go where depends on their sizes and names and on the list of helpers
@@ -78,7 +78,7 @@ impl Engine {
         let _first = context.budget.pace.foreground();
         let found = scan(&origin, segments, &Arc::new(query)).await?;
         context.meters.shares_served.add(1);
-        context.meters.rows_scanned.add(found.scanned);
+        context.meters.rows_scanned.add(found.explain.rows_compared());
         Ok(Answer::from(found).encode())
     }
 }
@@ -175,7 +175,7 @@ fn merge(here: Found, elsewhere: Vec<Found>, metric: Metric, top_k: usize) -> Fo
     let mut all = here;
     let mut ranked: Vec<_> = all.ranks.drain(..).zip(all.hits.drain(..)).collect();
     for found in elsewhere {
-        all.scanned += found.scanned;
+        all.explain.add(&found.explain);
         ranked.extend(found.ranks.into_iter().zip(found.hits));
     }
     ranked.sort_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| x.key.cmp(&y.key)));

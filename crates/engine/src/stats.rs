@@ -80,6 +80,19 @@ pub struct Stats {
     pub store_bytes_written: u64,
 }
 
+/// What samples say about the queries of one index.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeasuredRecall {
+    /// The index.
+    pub index: crate::records::IndexId,
+    /// Mean share of the nearest records that queries found, of late samples.
+    pub recall: f32,
+    /// How much further queries look than they would by themselves; 1: as far.
+    pub calibration: f32,
+    /// Samples so far.
+    pub samples: u64,
+}
+
 /// The counters while they are being counted.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {

@@ -12,7 +12,7 @@ use common::{
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 use vb_commit::Store;
-use vb_engine::{Engine, Error, GetRequest, IndexHandle, ListRequest, Options, Query};
+use vb_engine::{Engine, Error, GetRequest, IndexHandle, ListRequest, Options, Precision, Query};
 use vb_search::{Attributes, Filter, Number, Scalar, Schema, Test, Value};
 
 /// Keys that meet again and again; some are prefixes of each other, one is empty.
@@ -138,6 +138,7 @@ fn a_query() -> impl Strategy<Value = Query> {
             top_k,
             filter,
             with_metadata,
+            precision: Precision::Usual,
         },
     )
 }

@@ -246,6 +246,24 @@ async fn a_cold_query_over_a_long_tail_takes_three_waves() {
     }
 }
 
+/// Of a large segment a query reads the tree of its clusters, some lists, and the rows of candidates.
+#[tokio::test(start_paused = true)]
+async fn a_cold_query_by_clusters_takes_three_waves_and_few_bytes() {
+    const BYTES_MAX: u64 = 3 << 20;
+    let bench = Bench::new(false);
+    fill(&bench, 60_000, 0).await;
+    let engine = bench.start().await;
+    let index = engine.resolve(&bucket(), b"index").await.unwrap();
+    let (rounds, requests, answer) = bench.count(index.search(question(Filter::All))).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.hits.len(), 10);
+    assert_eq!(answer.explain.segments_probed, 1);
+    assert!(rounds <= OPEN_INDEX + 3, "{rounds} rounds: {requests:#?}");
+    assert!(answer.explain.waves <= 3, "{:?}", answer.explain);
+    assert!(answer.explain.bytes_read <= BYTES_MAX, "{:?}", answer.explain);
+    engine.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn cold_gets_and_pages_take_three_waves() {
     let bench = Bench::new(false);

@@ -26,6 +26,7 @@
 //! whose CPU features a [`Kernels`] value proves, and loading from memory that an array reference
 //! or a mask bounds.
 
+mod codes;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -33,6 +34,7 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
+pub use codes::{BLOCK, CodeBlocks, CodeQuery, FACTOR_BYTES, GROUP_BYTES, Survivor, block_bytes};
 use std::fmt;
 use std::str::FromStr;
 
@@ -43,7 +45,7 @@ pub enum Level {
     Scalar,
     /// AVX2 and FMA: 8 lanes per register.
     Avx2,
-    /// AVX-512 F: 16 lanes per register, masked tails.
+    /// AVX-512 F, BW and VL: 16 lanes per register, masked tails.
     Avx512,
 }
 
@@ -64,7 +66,11 @@ impl Level {
         match self {
             Level::Scalar => true,
             Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Level::Avx512 => is_x86_feature_detected!("avx512f"),
+            Level::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+            }
         }
     }
 
@@ -111,6 +117,29 @@ pub struct Kernels {
     level: Level,
 }
 
+/// Calls one code kernel at the level of `$self`.
+macro_rules! codes_at_level {
+    ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
+        match $self.level {
+            Level::Scalar => codes::scalar::$kernel($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX2 and FMA.
+                unsafe { x86::codes2::$kernel($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
+                unsafe { x86::codes512::$kernel($($argument),*) }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
+        }
+    };
+}
+
 /// Calls one kernel at the level of `$self`.
 macro_rules! at_level {
     ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
@@ -125,7 +154,7 @@ macro_rules! at_level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => {
                 #[expect(unsafe_code, reason = "enters the level's CPU features")]
-                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F.
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
                 unsafe { x86::avx512::$kernel($($argument),*) }
             }
             #[cfg(not(target_arch = "x86_64"))]
@@ -191,6 +220,82 @@ impl Kernels {
     pub fn l2_squared_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) {
         assert_shape(query, rows, out);
         at_level!(self, l2_squared_rows(query, rows, out));
+    }
+
+    /// Finds the vectors of `list` whose bound is below `threshold`, in order of place, and appends them
+    /// to `survivors`. `allowed` has a word per block, a bit per place; blocks without an allowed
+    /// place are not read.
+    ///
+    /// # Panics
+    /// If the slices are not of the documented shapes.
+    pub fn scan_codes(
+        self,
+        list: &CodeBlocks<'_>,
+        query: &CodeQuery<'_>,
+        allowed: Option<&[u32]>,
+        threshold: f32,
+        survivors: &mut Vec<Survivor>,
+    ) {
+        codes::assert_shapes(list, query, allowed);
+        codes_at_level!(self, scan_codes(list, query, allowed, threshold, survivors));
+    }
+
+    /// Appends a word for each 32 of `rows`, little-endian row numbers: a bit per row, whether bit `row % 64` of word
+    /// `row / 64` of `mask` is set. Rows beyond the mask are not.
+    ///
+    /// # Panics
+    /// If the mask has more than 2^30 bits.
+    pub fn mask_words(self, rows: &[[u8; 4]], mask: &[u64], words: &mut Vec<u32>) {
+        codes::assert_mask(mask);
+        match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
+                unsafe {
+                    x86::codes512::mask_words(rows, mask, words);
+                }
+            }
+            _ => codes::scalar::mask_words(rows, mask, words),
+        }
+    }
+
+    /// The sum of `codes[i] * query[i]`, in the one summation order.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn dot_u8(self, codes: &[u8], query: &[f32]) -> f32 {
+        assert_eq!(codes.len(), query.len(), "codes of one dimension");
+        codes_at_level!(self, dot_u8(codes, query))
+    }
+
+    /// The same for codes of 4 bits, two to a byte; the crate's source shows their order. The query's
+    /// length is even.
+    ///
+    /// # Panics
+    /// If there are not half as many bytes as values.
+    pub fn dot_u4(self, codes: &[u8], query: &[f32]) -> f32 {
+        assert_eq!(codes.len() * 2, query.len(), "codes of one dimension");
+        codes_at_level!(self, dot_u4(codes, query))
+    }
+
+    /// [`Kernels::dot_u8`] of `query` with the start of each row of `rows`, which is `out.len()` rows of
+    /// `stride` bytes.
+    ///
+    /// # Panics
+    /// If `rows` is not of that shape or rows are shorter than the query.
+    pub fn dot_u8_rows(self, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
+        assert!(stride >= query.len() && stride > 0, "rows of at least the query's dimension");
+        assert_eq!(Some(rows.len()), stride.checked_mul(out.len()), "rows x stride bytes");
+        codes_at_level!(self, dot_u8_rows(query, rows, stride, out));
+    }
+
+    /// Asks the CPU to bring `bytes` into its cache; a hint without any other effect.
+    pub fn prefetch_bytes(self, bytes: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        x86::prefetch_bytes(bytes);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = bytes;
     }
 
     /// Asks the CPU to bring `row` into its cache; a hint without any other effect.

@@ -1,6 +1,6 @@
 //! Every level against the scalar specification, bit for bit.
 
-use crate::{Kernels, Level};
+use crate::{BLOCK, CodeBlocks, CodeQuery, Kernels, Level, Survivor, block_bytes};
 use proptest::prelude::*;
 
 const DIMENSION_MAX: usize = 4100;
@@ -170,4 +170,180 @@ fn unequal_lengths_panic() {
 #[should_panic(expected = "rows x dimension")]
 fn rows_of_another_shape_panic() {
     Kernels::detect().dot_rows(&[1.0, 2.0], &[1.0; 5], &mut [0.0; 2]);
+}
+
+/// Code blocks and a table from one seed.
+struct Codes {
+    blocks: Vec<u8>,
+    table: Vec<u8>,
+    allowed: Vec<u32>,
+    count: usize,
+}
+
+impl Codes {
+    fn list(&self) -> CodeBlocks<'_> {
+        CodeBlocks { bytes: &self.blocks, count: self.count }
+    }
+}
+
+/// Numbers of 40 bits (xorshift).
+fn numbers(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 24
+    }
+}
+
+fn codes(seed: u64, groups: usize, count: usize) -> Codes {
+    let mut next = numbers(seed);
+    let blocks = count.div_ceil(BLOCK);
+    // No sum may exceed 65,535.
+    let largest = (65_535 / groups as u64).min(255) + 1;
+    let mut bytes: Vec<u8> = (0..blocks * block_bytes(groups)).map(|_| next() as u8).collect();
+    for block in bytes.chunks_exact_mut(block_bytes(groups)) {
+        let numbers = [-1.0f32, 3e-5, 0.1, 1e-5].map(f32::to_le_bytes);
+        block[groups * 16 + 4 * BLOCK..].copy_from_slice(numbers.as_flattened());
+    }
+    Codes {
+        blocks: bytes,
+        table: (0..groups * 16).map(|_| (next() % largest) as u8).collect(),
+        allowed: (0..blocks)
+            .map(|_| if next().is_multiple_of(3) { 0 } else { next() as u32 })
+            .collect(),
+        count,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn levels_agree_on_codes(
+        seed in any::<u64>(), pairs in 1..70usize, count in 0..200usize, masked in any::<bool>(),
+        threshold in prop_oneof![Just(f32::INFINITY), -2.0f32..2.0],
+    ) {
+        let made = codes(seed, pairs * 2, count);
+        let query = CodeQuery { table: &made.table, scale: 1e-4, bias: -0.5, base: 0.3 };
+        let allowed = masked.then_some(&made.allowed[..]);
+        let scan = |kernels: Kernels| -> Vec<Survivor> {
+            let mut found = Vec::new();
+            kernels.scan_codes(&made.list(), &query, allowed, threshold, &mut found);
+            found
+        };
+        let expected = scan(scalar());
+        if threshold == f32::INFINITY && !masked {
+            prop_assert_eq!(expected.len(), count);
+        }
+        for kernels in levels() {
+            prop_assert_eq!(&scan(kernels), &expected, "at {}", kernels.level());
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_bytes(
+        query in prop::collection::vec(value(), 0..300), seed in any::<u64>(), count in 0..10usize,
+        pad in 1..9usize,
+    ) {
+        let stride = query.len() + pad;
+        let mut next = numbers(seed);
+        let rows: Vec<u8> = (0..count * stride).map(|_| next() as u8).collect();
+        let mut expected = vec![0.0; count];
+        scalar().dot_u8_rows(&query, &rows, stride, &mut expected);
+        for kernels in levels() {
+            let mut found = vec![0.0; count];
+            kernels.dot_u8_rows(&query, &rows, stride, &mut found);
+            for (row, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
+                prop_assert!(same(found, expected));
+                let bytes = &rows[row * stride..][..query.len()];
+                prop_assert!(same(kernels.dot_u8(bytes, &query), expected));
+            }
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_halves_of_bytes(half in prop::collection::vec(value(), 0..150), seed in any::<u64>()) {
+        let query: Vec<f32> = half.iter().chain(&half).copied().collect();
+        let mut next = numbers(seed);
+        let codes: Vec<u8> = (0..half.len()).map(|_| next() as u8).collect();
+        let expected = scalar().dot_u4(&codes, &query);
+        for kernels in levels() {
+            prop_assert!(same(kernels.dot_u4(&codes, &query), expected), "at {}", kernels.level());
+        }
+    }
+}
+
+/// One bound worked out by hand: sums, factors and the mask of places.
+#[test]
+fn a_bound_is_the_formula() {
+    let mut block = vec![0u8; block_bytes(2)];
+    block[3] = 0x05; // vector 3, group 0: value 5
+    block[16 + 3] = 0x70; // vector 19, group 1: value 7
+    for place in 0..BLOCK {
+        block[32 + 2 * place] = 10;
+        block[32 + 2 * (BLOCK + place)] = 3;
+    }
+    let numbers = [60.0f32, 1.0, 0.0, 1.0].map(f32::to_le_bytes);
+    block[32 + 4 * BLOCK..].copy_from_slice(numbers.as_flattened());
+    let table: Vec<u8> = (0..32).collect();
+    let list = CodeBlocks { bytes: &block, count: 20 };
+    let query = CodeQuery { table: &table, scale: 2.0, bias: 1.0, base: 40.0 };
+    for kernels in levels() {
+        let mut found = Vec::new();
+        kernels.scan_codes(&list, &query, None, f32::INFINITY, &mut found);
+        assert_eq!(found.len(), 20);
+        let bound = |place: usize| found[place].bound;
+        // Sums: 0 + 16 where nothing is set, 5 + 16, 0 + 23.
+        assert_eq!(bound(0), 110.0 - 3.0 * 33.0);
+        assert_eq!(bound(3), 110.0 - 3.0 * 43.0);
+        assert_eq!(bound(19), 110.0 - 3.0 * 47.0);
+    }
+}
+
+/// Code 0 is in the low half of byte 0; in a short run, the second half of the codes is in the high halves.
+#[test]
+fn four_bit_codes_lie_as_documented() {
+    let mut codes = vec![0u8; 18];
+    (codes[0], codes[15], codes[16], codes[17]) = (0x21, 0x43, 0x65, 0x87);
+    let mut query = vec![0.0; 36];
+    let places =
+        [(0, 1.0), (16, 2.0), (15, 3.0), (31, 4.0), (32, 5.0), (34, 6.0), (33, 7.0), (35, 8.0)];
+    for (place, code) in places {
+        query.fill(0.0);
+        query[place] = 1.0;
+        for kernels in levels() {
+            assert_eq!(kernels.dot_u4(&codes, &query), code, "place {place}");
+        }
+    }
+}
+
+#[test]
+fn levels_agree_on_masks() {
+    let mut next = numbers(5);
+    for (words, count) in [(0, 5), (1, 1), (3, 16), (40, 31), (700, 32), (5000, 333)] {
+        let mask: Vec<u64> = (0..words).map(|_| next() << 32 ^ next()).collect();
+        // Inside, at the end, beyond it, and no row.
+        let rows: Vec<[u8; 4]> = (0..count)
+            .map(|place| match place % 5 {
+                0..3 => (next() % (words as u64 * 64).max(1)) as u32,
+                3 => words as u32 * 64 - u32::from(next().is_multiple_of(2) && words > 0),
+                _ => [u32::MAX, 1 << 31, next() as u32][place % 3],
+            })
+            .map(u32::to_le_bytes)
+            .collect();
+        let mut expected = Vec::new();
+        scalar().mask_words(&rows, &mask, &mut expected);
+        for (place, row) in rows.iter().enumerate() {
+            let row = u32::from_le_bytes(*row) as usize;
+            let is_set = row < words * 64 && mask[row / 64] >> (row % 64) & 1 == 1;
+            assert_eq!(expected[place / 32] >> (place % 32) & 1 == 1, is_set, "{row}");
+        }
+        for kernels in levels() {
+            let mut found = Vec::new();
+            kernels.mask_words(&rows, &mask, &mut found);
+            assert_eq!(found, expected, "{}", kernels.level());
+        }
+    }
 }

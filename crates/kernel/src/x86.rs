@@ -2,10 +2,12 @@
 
 pub(crate) mod avx2;
 pub(crate) mod avx512;
+pub(crate) mod codes2;
+pub(crate) mod codes512;
 
 use std::arch::x86_64::{
-    __m128, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_prefetch,
-    _mm_shuffle_ps,
+    __m128, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_prefetch, _mm_shuffle_ps,
 };
 
 /// The kernels of one level, entered with its CPU features, over what the level defines: a `Block` of
@@ -85,5 +87,16 @@ fn reduce4(lanes: __m128) -> f32 {
     unsafe {
         let two = _mm_add_ps(lanes, _mm_movehl_ps(lanes, lanes));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<0b01>(two, two)))
+    }
+}
+
+/// Hints every cache line of `bytes` into all levels of the cache.
+pub(crate) fn prefetch_bytes(bytes: &[u8]) {
+    for line in bytes.chunks(64) {
+        #[expect(unsafe_code, reason = "the hint takes a pointer")]
+        // SAFETY: SSE is part of x86-64, and a prefetch touches no memory: it cannot fault.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
     }
 }

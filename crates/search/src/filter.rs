@@ -54,6 +54,15 @@ pub enum Test {
 }
 
 impl Filter {
+    /// How many tests there are.
+    pub fn tests(&self) -> usize {
+        match self {
+            Filter::All => 0,
+            Filter::And(filters) | Filter::Or(filters) => filters.iter().map(Filter::tests).sum(),
+            Filter::Test { .. } => 1,
+        }
+    }
+
     /// Whether a record with these attributes is asked for.
     pub fn matches(&self, attributes: &Attributes) -> bool {
         match self {

@@ -10,6 +10,7 @@
 //! Decoders take any bytes: they answer [`Corrupt`] or something that holds together, in memory
 //! proportional to the bytes given, and never panic.
 
+pub mod ann;
 mod attributes;
 mod decode;
 mod filter;
@@ -27,15 +28,15 @@ pub use decode::Corrupt;
 pub use filter::{Filter, RowFilter, Test};
 pub use key_hash::key_hash;
 pub use scan::{
-    Candidate, Docs, KeyOrder, ListRange, Mask, Place, PreparedQuery, Rows, TopK, row_norm,
-    scan_rows,
+    Candidate, Docs, KeyOrder, ListRange, Mask, Place, PreparedQuery, Rows, TopK, rank_row,
+    row_norm, scan_rows,
 };
 pub use schema::{Metric, Schema, VECTOR_FIELDS_MAX, VectorField};
 pub use segment::{
-    AttributesBuilder, BuiltSegment, KeysBuilder, ListBuilder, MergeInput, MetadataCursor,
-    MetadataWriter, NormsBuilder, Part, PartId, RowRef, SECTION_ALIGN, SectionKind, SectionPlace,
-    Segment, SegmentBuilder, StoredSection, StreamedSection, VectorsWriter, checksum,
-    merge_attributes,
+    AttributeTable, AttributesBuilder, BuiltSegment, CodesSource, KeysBuilder, ListBuilder,
+    MergeInput, MetadataCursor, MetadataWriter, NormsBuilder, Part, PartId, RowRef, SECTION_ALIGN,
+    SectionKind, SectionPlace, Segment, SegmentBuilder, StoredSection, StreamedSection,
+    VectorsWriter, checksum, cluster_sections, merge_attributes,
 };
 
 /// The number of a document in its segment, from 0.

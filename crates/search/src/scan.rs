@@ -21,7 +21,7 @@ mod rows;
 mod tests;
 mod top_k;
 
-pub use rank::{PreparedQuery, row_norm};
+pub use rank::{PreparedQuery, rank_row, row_norm};
 pub use rows::{Docs, ListRange, Rows};
 pub use top_k::{Candidate, KeyOrder, Place, TopK};
 

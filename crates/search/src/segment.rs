@@ -1,8 +1,9 @@
 //! Segments: records in immutable sections, built once and read in place.
 //!
 //! ```text
-//! one per segment:       keys | key filter | key index | metadata | metadata index | attributes
+//! one per segment:       keys | key blocks | key filter | key index | metadata | metadata index | attributes
 //! one per vector field:  lists | vectors | vector extents | norms (cosine only)
+//!                        centroids | codes | row codes (where an index of clusters is worth it)
 //! ```
 //!
 //! Documents are numbered from 0; their order is the builder's. The order of a listing, by
@@ -15,10 +16,11 @@
 //! ```text
 //! may_contain                      key filter
 //! find, rank_of_hash, rank_after   key index, keys
-//! key                              keys
+//! key                              keys, or key directory and the documents' blocks
 //! select                           attributes
 //! row_count, row_of                lists
 //! rows, vector                     lists, vector directory, their extents; norms
+//! clusters, codes                  centroids; codes or some of their lists; row codes
 //! metadata                         metadata directory, the documents' blocks
 //! ```
 //!
@@ -26,6 +28,7 @@
 //! `Segment` answers every question whose parts it has, whatever bytes they were.
 
 mod builder;
+mod clusters;
 mod columns;
 pub(crate) mod fuzz;
 mod key_filter;
@@ -42,7 +45,8 @@ mod vectors;
 mod writer;
 
 pub use builder::{BuiltSegment, RowRef, SegmentBuilder};
-pub use columns::{AttributesBuilder, MergeInput, merge_attributes};
+pub use clusters::{CodesSource, cluster_sections};
+pub use columns::{AttributeTable, AttributesBuilder, MergeInput, merge_attributes};
 pub use keys::KeysBuilder;
 pub use lists::ListBuilder;
 #[cfg(test)]
@@ -55,6 +59,7 @@ pub use vectors::{NormsBuilder, VectorsWriter};
 pub use writer::StreamedSection;
 
 use crate::DocId;
+use crate::ann::Index;
 use crate::attributes::Attributes;
 use crate::decode::Corrupt;
 use crate::filter::Filter;
@@ -62,6 +67,7 @@ use crate::key_hash::key_hash;
 use crate::scan::{Docs, ListRange, Rows};
 use crate::schema::Schema;
 use bytes::Bytes;
+use clusters::list_place;
 use columns::Columns;
 use key_index::KeyIndex;
 use keys::Keys;
@@ -172,6 +178,15 @@ impl Segment {
                 let place = self.0.metadata_index().place(block)?;
                 self.0.inside(SectionKind::METADATA, 0, place)
             }
+            PartId::KeyBlock(block) => {
+                let place = self.0.key_directory().place(block)?;
+                self.0.inside(SectionKind::KEYS, 0, place)
+            }
+            PartId::CodeList(field, list) => {
+                let tree = self.field(field as usize).tree();
+                let place = (list < tree.lists()).then(|| list_place(tree, list))?;
+                self.0.inside(SectionKind::CODES, field, place)
+            }
         }
     }
 }
@@ -214,7 +229,21 @@ impl Segment {
 
     /// The key of a document.
     pub fn key(&self, doc: DocId) -> &[u8] {
-        self.keys().at(doc)
+        self.0.key(doc)
+    }
+
+    /// The part that leads to keys: where their blocks lie or, in old segments, all keys.
+    pub fn key_directory(&self) -> PartId {
+        match self.0.table_row(SectionKind::KEY_BLOCKS, 0) {
+            Some(_) => PartId::Section(SectionKind::KEY_BLOCKS, 0),
+            None => PartId::Section(SectionKind::KEYS, 0),
+        }
+    }
+
+    /// The part with the key of a document; `None` if all keys were added. Needs the directory.
+    pub fn key_part(&self, doc: DocId) -> Option<PartId> {
+        let of_block = || PartId::KeyBlock(self.0.key_directory().block_of(doc));
+        self.0.keys.is_none().then(of_block)
     }
 
     /// The document at a rank of the `(hash, key)` order.
@@ -377,7 +406,8 @@ impl Segment {
         self.row_of(field, doc).map(|row| self.extent_of_row(field, row))
     }
 
-    fn extent_of_row(&self, field: usize, row: usize) -> u32 {
+    /// The extent with a row. Needs the directory.
+    pub fn extent_of_row(&self, field: usize, row: usize) -> u32 {
         self.field(field).directory.as_ref().map_or(0, |directory| directory.of_row(row))
     }
 
@@ -424,6 +454,62 @@ impl Segment {
     }
 }
 
+/// The cluster index of a vector field.
+impl Segment {
+    /// The part that leads to the codes of a field: its tree. `None` if there is no cluster index.
+    pub fn tree_part(&self, field: usize) -> Option<PartId> {
+        let kind = SectionKind::CENTROIDS;
+        self.0.table_row(kind, field as u8).map(|_| PartId::Section(kind, field as u8))
+    }
+
+    /// The part with the codes of one list; the one with all of them if that was added. Needs the
+    /// tree.
+    pub fn list_part(&self, field: usize, list: u32) -> PartId {
+        match self.field(field).codes {
+            Some(_) => PartId::Section(SectionKind::CODES, field as u8),
+            None => PartId::CodeList(field as u8, list),
+        }
+    }
+
+    /// The tree of a field, if it was added.
+    pub fn clusters(&self, field: usize) -> Option<&Index> {
+        self.field(field).tree.as_deref()
+    }
+
+    /// The codes of a field, as far as they were added. Needs the tree.
+    pub fn codes(&self, field: usize) -> CodesSource<'_> {
+        let field = self.field(field);
+        CodesSource {
+            index: field.tree(),
+            all: field.codes.as_deref(),
+            lists: &field.code_lists,
+            rows: field.row_codes.as_ref(),
+        }
+    }
+
+    /// All lists and all row codes, as a merge takes them. Needs both sections.
+    ///
+    /// # Panics
+    /// If one of them was not added.
+    pub fn whole_codes(&self, field: usize) -> (&[u8], &[u8]) {
+        let field = self.field(field);
+        let lists = field.codes.as_deref().expect("the codes were added");
+        let rows = field.row_codes.as_ref().expect("the row codes were added");
+        (lists.bytes(), rows.bytes())
+    }
+
+    /// The document of a row. Needs lists.
+    pub fn doc_of_row(&self, field: usize, row: usize) -> DocId {
+        self.field(field).lists().doc_of_row(row)
+    }
+
+    /// Whether row r of a field belongs to document r, for all of them. Needs lists.
+    pub fn rows_are_docs(&self, field: usize) -> bool {
+        let lists = self.field(field).lists();
+        lists.rows() == self.docs() as usize && lists.is_identity()
+    }
+}
+
 fn is_known(kind: SectionKind) -> bool {
     matches!(
         kind,
@@ -437,6 +523,10 @@ fn is_known(kind: SectionKind) -> bool {
             | SectionKind::VECTORS
             | SectionKind::VECTOR_EXTENTS
             | SectionKind::NORMS
+            | SectionKind::CENTROIDS
+            | SectionKind::CODES
+            | SectionKind::ROW_CODES
+            | SectionKind::KEY_BLOCKS
     )
 }
 

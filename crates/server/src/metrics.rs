@@ -53,6 +53,11 @@ struct VerbLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct IndexLabel {
+    index: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CodeLabel {
     code: &'static str,
 }
@@ -316,9 +321,25 @@ impl Collector for EngineCollector {
         for (name, help, value) in gauges(&stats) {
             gauge(&mut encoder, name, help, value)?;
         }
+        recalls(&mut encoder, &engine)?;
         verbs(&mut encoder, &store)
     }
 }
+
+/// What samples say about the queries of each index.
+fn recalls(encoder: &mut DescriptorEncoder<'_>, engine: &Engine) -> std::fmt::Result {
+    let (recall, look) = (FloatFamily::default(), FloatFamily::default());
+    for measured in engine.recalls() {
+        let label = IndexLabel { index: format!("{:032x}", measured.index.0) };
+        recall.get_or_create(&label).set(f64::from(measured.recall));
+        look.get_or_create(&label).set(f64::from(measured.calibration));
+    }
+    encode_metric(encoder, "index_recall", "Share of the nearest that queries find", &recall)?;
+    let help = "How much further than by themselves queries look";
+    encode_metric(encoder, "index_recall_effort", help, &look)
+}
+
+type FloatFamily = Family<IndexLabel, Gauge<f64, AtomicU64>>;
 
 /// How many of the other nodes are asked, and how many not.
 struct NodesCollector(Arc<OnceLock<Arc<Nodes>>>);

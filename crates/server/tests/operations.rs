@@ -374,6 +374,27 @@ async fn deleted_vectors_are_gone_and_deleting_again_is_fine() {
 }
 
 #[tokio::test]
+async fn queries_may_say_how_sure_to_be_and_ask_how_they_were_answered() {
+    let server = TestServer::start().await;
+    three(&server).await;
+    let query = |extra: Value| {
+        let mut body = json!({"indexName": "idx", "queryVector": {"float32": [0, 0]}, "topK": 10});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        Call::post("vec", "queryVectors", &body)
+    };
+    let plain = json!({"vectors": [{"key": "a"}, {"key": "ключ"}, {"key": "b"}]});
+    check_json(&server.send(&query(json!({"exact": true, "recall": 0.9}))).await, &plain);
+    let explained = server.ok(&query(json!({"explain": true}))).await.json();
+    assert_eq!(explained["vectors"], plain["vectors"]);
+    assert_eq!(explained["explain"]["rowsScanned"], 3);
+    assert_eq!(explained["explain"]["segments"]["clusters"], 0);
+    assert_eq!(explained["explain"]["recall"], 1.0);
+    let wrong = server.send(&query(json!({"recall": 1.5}))).await;
+    wrong.check_error(400, "VectorIndexParameterInvalid", "0900-00000501");
+    server.handle.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn everything_is_there_after_a_restart() {
     let server = TestServer::local().await;
     three(&server).await;

@@ -53,6 +53,7 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
         return Ok(());
     }
     process::run(process::command("cargo", &["build", "--package", "vb-server", "--locked"]))?;
+    search_bench(count)?;
     process::run_counted(process::command("python3", &["-u", "tests/logging/run.py"]), count)?;
     if !options.no_sdk {
         process::run_counted(process::command("python3", &["-u", "tests/sdk/run.py"]), count)?;
@@ -67,6 +68,20 @@ fn steps(options: &Options, count: &mut Count) -> Outcome {
         return Ok(());
     }
     process::run_counted(process::command("python3", &["-u", "tests/nodes/rolling.py"]), count)
+}
+
+/// The search benchmark measures rightly, and its way to the engine works; what it measures of a debug build counts nothing.
+fn search_bench(count: &mut Count) -> Outcome {
+    let program = ["-u", "bench/search/run.py"];
+    process::run_counted(
+        process::command("python3", &[&program[..], &["--check"]].concat()),
+        count,
+    )?;
+    process::run(process::command("cargo", &["build", "--package", "vb-bench", "--locked"]))?;
+    let generated = ["--quick", "--scale", "--scale-rows", "10000", "--only", "topics256"];
+    let mut quick = process::command("python3", &[&program[..], &generated].concat());
+    quick.arg("--binaries").arg(crate::bench::target().join("debug"));
+    process::run(quick)
 }
 
 /// The proof that a write is synced before its reply reads a system-call trace; install the tracer

@@ -21,12 +21,14 @@ use crate::fetch::corrupt;
 use crate::pool::Pool;
 
 /// Reads of one call that are under way at the same time.
-const READS_MAX: usize = 32;
+const READS_MAX: usize = 128;
 
 /// Bytes read in vain rather than sending another request: on remote stores a request costs as much
 /// time as some hundred KiB, on a local folder next to nothing.
 const GAP_REMOTE: u64 = 256 << 10;
 const GAP_LOCAL: u64 = 16 << 10;
+/// The same between extents, blocks and lists: they are small, many, and far apart.
+const GAP_PIECES: u64 = 32 << 10;
 
 /// What a read counts at least, so that few bytes per read do not mean any number of reads.
 const READ_CHARGE_MIN: u64 = 128 << 10;
@@ -261,6 +263,8 @@ fn cut(parts: Vec<WantedPart>, gap: u64) -> Vec<(Range<u64>, Vec<WantedPart>)> {
     for WantedPart { request, flight } in empty {
         flight.land(open(&request, &[]));
     }
+    let is_piece = |part: &WantedPart| !matches!(part.request.id, PartId::Section(..));
+    let gap = if parts.iter().all(is_piece) { gap.min(GAP_PIECES) } else { gap };
     let ranges: Vec<Range<u64>> = parts.iter().map(|part| part.request.range.clone()).collect();
     let mut parts: Vec<Option<WantedPart>> = parts.into_iter().map(Some).collect();
     let spans = plan(&ranges, gap).into_iter().map(|Span { range, wanted }| {

@@ -149,6 +149,7 @@ type Key = (u128, PartId);
 pub(crate) struct Cache {
     counters: Arc<Counters>,
     memory: Arc<Memory>,
+    memory_bytes_max: u64,
     disk: Option<Disk>,
     loader: Loader,
     parts: Flights<Key, Part>,
@@ -175,6 +176,7 @@ impl Cache {
         Self {
             counters,
             memory,
+            memory_bytes_max: options.memory_bytes,
             disk,
             loader,
             parts: Flights::default(),
@@ -254,6 +256,13 @@ impl Cache {
             }
         }
         Err(Error::Closed)
+    }
+
+    /// Keeps a part that was just written, if it is not so large that it would push out most others.
+    pub(crate) fn keep(&self, object: u128, part: Part) {
+        if (part.weight() as u64) < self.memory_bytes_max / 3 {
+            self.memory.put(object, part);
+        }
     }
 
     /// A part, if it is in memory.

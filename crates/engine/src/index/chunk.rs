@@ -10,8 +10,13 @@ use std::sync::{Arc, OnceLock};
 use bytes::{Bytes, BytesMut};
 use roaring::RoaringBitmap;
 use vb_kernel::Kernels;
-use vb_search::{Attributes, DocId, Docs, Metric, Rows, Schema, key_hash, row_norm};
+use vb_search::ann::{Params, RowMask};
+use vb_search::{
+    AttributeTable, Attributes, DocId, Docs, Filter, Metric, RowFilter, Rows, Schema, key_hash,
+    row_norm,
+};
 
+use super::codes;
 use super::event::{FieldRows, PutRows};
 
 /// A chunk takes no further rows at this many bytes of vectors: what one small put copies at most.
@@ -31,12 +36,19 @@ pub(crate) struct Chunk {
     fields: Vec<Column>,
     /// Rows by (hash, key), made when a listing first asks for it.
     order: OnceLock<Box<[DocId]>>,
+    /// Attributes of the run of full chunks that begins with this one, made when a filter of many tests
+    /// first asks for it.
+    table: OnceLock<Arc<AttributeTable>>,
+    /// Codes of that run, per field.
+    codes: Arc<[codes::Cell]>,
 }
 
 /// One vector field.
 #[derive(Clone, Debug)]
 struct Column {
     dimension: usize,
+    /// Bytes of a vector and of the codes that queries may make of it, about.
+    row_bytes: usize,
     /// Row-major.
     values: Vec<f32>,
     /// One per stored vector for cosine, else empty.
@@ -123,6 +135,8 @@ impl Chunk {
     fn new(schema: &Schema) -> Self {
         let column = |field: &vb_search::VectorField| Column {
             dimension: field.dimension as usize,
+            row_bytes: field.dimension as usize * 4
+                + Params::new(field.metric, field.dimension as usize).bytes_per_row(),
             values: Vec::new(),
             norms: Vec::new(),
             rows: None,
@@ -134,6 +148,8 @@ impl Chunk {
             attributes: Vec::new(),
             fields: schema.vector_fields.iter().map(column).collect(),
             order: OnceLock::new(),
+            table: OnceLock::new(),
+            codes: schema.vector_fields.iter().map(|_| codes::Cell::default()).collect(),
         }
     }
 
@@ -182,6 +198,11 @@ impl Chunk {
         column.rows.as_ref().map_or(self.len(), Vec::len)
     }
 
+    /// The row of a field's vector.
+    pub(crate) fn doc_of(&self, field: usize, at: usize) -> DocId {
+        self.fields[field].rows.as_ref().map_or_else(|| doc_id(at), |rows| rows[at])
+    }
+
     /// A range of a field's vectors, for a scan.
     pub(crate) fn rows(&self, field: usize, range: Range<usize>) -> Rows<'_> {
         let column = &self.fields[field];
@@ -212,10 +233,11 @@ impl Chunk {
 
     /// Bytes of a row, about, as they count against the memtable.
     pub(crate) fn row_bytes(&self, row: DocId) -> usize {
-        let vectors = (0..self.fields.len()).filter_map(|field| self.vector(field, row));
+        let has =
+            |(field, column): (usize, &Column)| self.vector(field, row).map(|_| column.row_bytes);
         let metadata = self.metadata(row).map(AsRef::as_ref);
         small_bytes(self.key(row), metadata, self.attributes(row))
-            + vectors.map(size_of_val).sum::<usize>()
+            + self.fields.iter().enumerate().filter_map(has).sum::<usize>()
     }
 
     fn is_full(&self) -> bool {
@@ -239,7 +261,7 @@ impl Chunk {
             let metric = schema.vector_fields[number].metric;
             column.push(kernels, metric, row, &rows.values[start..start + rows.row_bytes()]);
             from.copied[number] += 1;
-            bytes += rows.row_bytes();
+            bytes += column.row_bytes;
         }
         self.keys.push(from.keys[at].clone());
         self.hashes.push(from.hashes[at]);
@@ -282,8 +304,120 @@ impl ChunkView {
         self.chunk.len() as u64 - self.dead.len()
     }
 
+    /// The live rows that the filter matches.
+    pub(crate) fn select(&self, filter: &RowFilter<'_>) -> RoaringBitmap {
+        let matches = |row: &DocId| filter.matches(self.chunk.attributes(*row));
+        let mut selected = RoaringBitmap::new();
+        selected.extend(self.live_rows().filter(matches));
+        selected
+    }
+
     pub(crate) fn live_rows(&self) -> impl Iterator<Item = DocId> {
         (0..doc_id(self.chunk.len())).filter(|row| !self.is_dead(*row))
+    }
+}
+
+/// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows. With more,
+/// more rows at the end of a memtable are in no whole run and have no codes.
+const RUN_ROWS: usize = 1024;
+
+/// Cuts the chunks of one memtable into runs. Those with a table are of full chunks, and as the memtable
+/// grows they stay what they are.
+pub(crate) fn runs(chunks: &[ChunkView]) -> Vec<Run<'_>> {
+    let mut runs = Vec::new();
+    let (mut start, mut rows) = (0, 0);
+    for (at, view) in chunks.iter().enumerate() {
+        rows += view.chunk.len();
+        if !view.chunk.is_full() {
+            break;
+        }
+        if rows >= RUN_ROWS {
+            runs.push(Run { chunks: &chunks[start..=at], is_full: true });
+            (start, rows) = (at + 1, 0);
+        }
+    }
+    runs.push(Run { chunks: &chunks[start..], is_full: false });
+    runs
+}
+
+/// Some neighbouring chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    chunks: &'a [ChunkView],
+    is_full: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn chunks(self) -> &'a [ChunkView] {
+        self.chunks
+    }
+
+    /// Where its codes are or will be; `None`: it still grows.
+    pub(crate) fn codes(self) -> Option<&'a Arc<[codes::Cell]>> {
+        self.is_full.then(|| &self.chunks[0].chunk.codes)
+    }
+
+    /// What makes its codes of a field, if nobody has begun to.
+    pub(crate) fn wish_codes(self, field: usize) -> Option<codes::Wish> {
+        codes::Wish::new(self.codes()?, field, self.chunks)
+    }
+
+    /// How many vectors of a field it has.
+    pub(crate) fn vector_count(self, field: usize) -> usize {
+        self.chunks.iter().map(|view| view.chunk.vector_count(field)).sum()
+    }
+
+    /// Its live rows of a field, or those of them that are in `allowed` (a bitmap per chunk), numbered through
+    /// all its chunks; `None`: all there are.
+    pub(crate) fn row_mask(
+        self,
+        field: usize,
+        allowed: &[Option<RoaringBitmap>],
+    ) -> Option<RowMask> {
+        if allowed.iter().all(Option::is_none)
+            && self.chunks.iter().all(|view| view.dead.is_empty())
+        {
+            return None;
+        }
+        let mut words = vec![0u64; self.vector_count(field).div_ceil(64)];
+        let mut start = 0;
+        for (view, allowed) in self.chunks.iter().zip(allowed) {
+            let count = view.chunk.vector_count(field);
+            for at in 0..count {
+                let doc = view.chunk.doc_of(field, at);
+                let counts = match allowed {
+                    Some(allowed) => allowed.contains(doc),
+                    None => !view.is_dead(doc),
+                };
+                let row = start + at;
+                words[row / 64] |= u64::from(counts) << (row % 64);
+            }
+            start += count;
+        }
+        Some(RowMask::from_words(words))
+    }
+
+    /// The live rows of each chunk that the filter matches.
+    pub(crate) fn select(self, filter: &Filter, rows: &RowFilter<'_>) -> Vec<RoaringBitmap> {
+        if !self.is_full {
+            return self.chunks.iter().map(|view| view.select(rows)).collect();
+        }
+        let selected = self.table().select(filter);
+        let mut start = 0;
+        let of_chunk = |view: &ChunkView| {
+            let end = start + doc_id(view.chunk.len());
+            let inside = selected.range(start..end).map(|row| row - start);
+            let matching = RoaringBitmap::from_sorted_iter(inside).expect("a bitmap ascends");
+            start = end;
+            matching - view.dead.as_ref()
+        };
+        self.chunks.iter().map(of_chunk).collect()
+    }
+
+    fn table(self) -> Arc<AttributeTable> {
+        let attributes = self.chunks.iter().flat_map(|view| &view.chunk.attributes);
+        let table = || Arc::new(AttributeTable::new(attributes.map(AsRef::as_ref)));
+        Arc::clone(self.chunks[0].chunk.table.get_or_init(table))
     }
 }
 
@@ -332,4 +466,46 @@ pub(crate) fn delete_bytes(key: &[u8]) -> usize {
 
 fn doc_id(row: usize) -> DocId {
     DocId::try_from(row).expect("a chunk is far below 2^32 rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use vb_search::{Scalar, Test, Value};
+
+    use super::super::event::{IndexEvent, decode, encode_put};
+    use super::super::tests::{batch, kernels, schema};
+    use super::*;
+
+    fn chunks(count: i64) -> Vec<ChunkView> {
+        let keys: Vec<String> = (0..count).map(|number| format!("{number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let mut batch = batch(&keys);
+        let value = |number: i64| Value::One(Scalar::Integer(number % 100));
+        let attributes = |number| Attributes::from_pairs(vec![("n".into(), value(number))]);
+        batch.attributes = (0..count).map(attributes).collect();
+        let Ok(IndexEvent::Put(rows)) = decode(&schema(), encode_put(&schema(), &batch)) else {
+            panic!("a put decodes as a put");
+        };
+        let mut chunks = Vec::new();
+        append(&mut chunks, &schema(), kernels(), &mut Incoming::new(rows));
+        chunks
+    }
+
+    #[test]
+    fn runs_find_what_rows_find() {
+        let mut chunks = chunks(7000);
+        for row in (0..2048).step_by(3) {
+            chunks[1].kill(row);
+        }
+        let test =
+            |number| Filter::Test { key: "n".into(), test: Test::Eq(Scalar::Integer(number)) };
+        let filter = Filter::Or((0..40).map(|number| test(2 * number)).collect());
+        let rows = RowFilter::new(&filter);
+        let runs = runs(&chunks);
+        assert_eq!(runs.iter().filter(|run| run.is_full).count(), 3);
+        let by_runs: Vec<_> = runs.into_iter().flat_map(|run| run.select(&filter, &rows)).collect();
+        let by_rows: Vec<_> = chunks.iter().map(|view| view.select(&rows)).collect();
+        assert_eq!(by_runs, by_rows);
+        assert!(by_rows.iter().all(|rows| !rows.is_empty()));
+    }
 }

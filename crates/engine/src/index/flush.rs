@@ -21,6 +21,8 @@ use vb_search::{
 
 use super::body::{Body, Counters, DeletedBitmap, SegmentEntry, SegmentMeta};
 use super::chunk::ChunkView;
+use super::clusters;
+use super::clusters::Collector;
 use super::collect::Writing;
 use super::compact::store_bitmap;
 use super::object::{SegmentWriter, SmallSection, in_reading_order, object_name};
@@ -277,11 +279,16 @@ async fn write_segment(
     let mut small = Vec::new();
     for field in 0..origin.schema.vector_fields.len() {
         let (count, lists) = job.lists(field).await;
-        small.push(job.vectors(&mut object, field, count).await?);
+        let (directory, collector) = job.vectors(&mut object, field, count).await?;
+        small.push(directory);
         small.extend(lists);
+        if let Some(collector) = collector {
+            small.extend(clusters::finish(origin, field, docs, collector).await);
+        }
     }
     small.push(job.metadata(&mut object).await?);
     small.extend(job.keys_and_attributes().await);
+    let small = clusters::keep(origin, name, docs, small).await;
     object.small_sections(in_reading_order(small)).await?;
     Ok(object.finish(hashes).await?)
 }
@@ -335,13 +342,15 @@ impl Job<'_> {
         (count, small)
     }
 
-    /// Streams the vectors of a field; returns their directory.
+    /// Streams the vectors of a field; returns their directory, and the vectors for a cluster index if
+    /// there are enough of them.
     async fn vectors(
         &self,
         object: &mut SegmentWriter,
         field: usize,
         count: u32,
-    ) -> Result<SmallSection, Error> {
+    ) -> Result<(SmallSection, Option<Collector>), Error> {
+        let mut collector = clusters::builder(self.origin, field, count as usize);
         let dimension = self.origin.schema.vector_fields[field].dimension;
         let mut writer = VectorsWriter::new(self.docs(), count, dimension);
         object.begin_section().await?;
@@ -351,18 +360,20 @@ impl Job<'_> {
                 for row in &rows.rows[window] {
                     if let Some(vector) = rows.chunk(row).vector(field, row.2) {
                         writer.push(vector);
+                        collector.iter_mut().for_each(|collector| collector.push(vector));
                     }
                 }
+                collector.iter_mut().for_each(Collector::encode);
                 let pieces = writer.take();
-                (writer, pieces)
+                (writer, collector, pieces)
             };
-            let (back, pieces) = self.origin.context.pool.run(work).await;
-            writer = back;
+            let (back, collected, pieces) = self.origin.context.builders.run(work).await;
+            (writer, collector) = (back, collected);
             object.append(pieces).await?;
         }
         let (pieces, streamed) = writer.finish();
         object.append(pieces).await?;
-        Ok(object.end_section(field_number(field), streamed))
+        Ok((object.end_section(field_number(field), streamed), collector))
     }
 
     /// Streams the metadata; returns its directory.

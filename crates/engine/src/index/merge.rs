@@ -15,7 +15,10 @@
 //! reader of it knows. What is deleted besides is carried over when the merge is committed
 //! ([`super::compact`]), by [`Merged::moved`], which says where each document went.
 //!
-//! Its pieces are some milliseconds each; before each it lets queries go first.
+//! The cluster index of a field is made of those of the inputs where one of them has most of the vectors, and built
+//! from the vectors as they pass otherwise.
+//!
+//! Its pieces are some milliseconds each, but for that index; before each it lets queries go first.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -24,12 +27,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use vb_commit::StoreErrorKind;
+use vb_search::ann;
 use vb_search::{
     Corrupt, DocId, KeysBuilder, ListBuilder, MergeInput, MetadataWriter, NormsBuilder, Part,
     PartId, SectionKind, Segment, StreamedSection, VectorsWriter, checksum, merge_attributes,
 };
 
 use super::body::SegmentMeta;
+use super::clusters::{self, Collector, builder, is_worth_it, params};
 use super::collect::Writing;
 use super::object::{SegmentWriter, SmallSection, in_reading_order};
 use super::view::SegmentView;
@@ -51,6 +56,9 @@ const METADATA_BLOCK_BYTES: u64 = 16 << 10;
 const DOC_BYTES: usize = 128;
 /// What the object's writer holds.
 const WRITER_BYTES: usize = 24 << 20;
+
+/// Share of the output that the largest input has at least, if its clusters are to be kept.
+const KEPT_SHARE_MIN: f64 = 0.75;
 
 /// The most documents of a merged segment, for so many bytes.
 pub(crate) fn docs_max(merge_bytes: usize) -> u64 {
@@ -87,7 +95,8 @@ pub(crate) async fn run(origin: &Origin, merge: Merge) -> Result<Merged, Error> 
     let budget = &origin.context.budget;
     let docs: usize = merge.inputs.iter().map(|view| view.docs() as usize).sum();
     let window = (budget.merges.bytes() / 4).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-    let _held = budget.merges.take(2 * window + WRITER_BYTES + docs * DOC_BYTES).await;
+    let codes = code_bytes(&merge.inputs);
+    let _held = budget.merges.take(2 * window + WRITER_BYTES + docs * DOC_BYTES + codes).await;
     let writing = Arc::new(origin.context.garbage.writing(merge.name));
     let mut loaded = Loaded::new(origin.clone(), Arc::clone(&merge.inputs));
     hold(&mut loaded, key_parts(&merge.inputs)).await?;
@@ -100,12 +109,26 @@ pub(crate) async fn run(origin: &Origin, merge: Merge) -> Result<Merged, Error> 
     let job = Job { origin, merge: &merge, order: &order, window };
     let mut small = job.stream_all(&mut loaded, &mut object).await?;
     small.extend(job.keys(&loaded).await);
+    let small = clusters::keep(origin, merge.name, order.docs(), small).await;
     object.small_sections(in_reading_order(small)).await?;
     // Nothing that was read until here is needed any more.
     drop(loaded);
     object.small_sections(vec![job.attributes().await?]).await?;
     let output = object.finish(order.hashes).await?;
     Ok(Merged { merge, output: Some(output), moved: moved(order), writing })
+}
+
+/// What the indexes of the inputs and of the output take in memory while they become one.
+fn code_bytes(inputs: &[SegmentView]) -> usize {
+    let of = |view: &SegmentView| -> u64 {
+        let codes = view
+            .meta
+            .sections
+            .iter()
+            .filter(|entry| matches!(entry.kind, SectionKind::CODES | SectionKind::ROW_CODES));
+        codes.map(|entry| 2 * entry.length).sum()
+    };
+    inputs.iter().map(|view| usize::try_from(of(view)).unwrap_or(usize::MAX)).sum()
 }
 
 fn moved(order: Arc<Order>) -> Arc<[Vec<DocId>]> {
@@ -226,16 +249,17 @@ fn damage(what: &'static str) -> Corrupt {
 /// A large section being written.
 #[derive(Debug)]
 enum Stream {
-    Vectors { field: usize, writer: VectorsWriter },
+    Vectors { field: usize, writer: VectorsWriter, collector: Option<Collector> },
     Metadata(MetadataWriter),
 }
 
 impl Stream {
     fn push(&mut self, segment: &Segment, doc: DocId) -> Result<(), Corrupt> {
         match self {
-            Self::Vectors { field, writer } => {
+            Self::Vectors { field, writer, collector } => {
                 if let Some(vector) = segment.vector(*field, doc) {
                     writer.push(vector);
+                    collector.iter_mut().for_each(|collector| collector.push(vector));
                 }
             }
             Self::Metadata(writer) => writer.push(segment.metadata(doc)?.as_deref()),
@@ -255,8 +279,18 @@ impl Stream {
 
     fn take(&mut self) -> Vec<Bytes> {
         match self {
-            Self::Vectors { writer, .. } => writer.take(),
+            Self::Vectors { writer, collector, .. } => {
+                collector.iter_mut().for_each(Collector::encode);
+                writer.take()
+            }
             Self::Metadata(writer) => writer.take(),
+        }
+    }
+
+    fn take_collector(&mut self) -> Option<Collector> {
+        match self {
+            Self::Vectors { collector, .. } => collector.take(),
+            Self::Metadata(_) => None,
         }
     }
 
@@ -317,7 +351,10 @@ fn next_window(
 fn least_bytes(part: PartId) -> u64 {
     match part {
         PartId::MetadataBlock(_) => METADATA_BLOCK_BYTES,
-        PartId::Section(..) | PartId::VectorExtent(..) => 0,
+        PartId::Section(..)
+        | PartId::VectorExtent(..)
+        | PartId::KeyBlock(_)
+        | PartId::CodeList(..) => 0,
     }
 }
 
@@ -342,14 +379,71 @@ impl Job<'_> {
             let (rows, lists) = self.lists(loaded, field).await;
             let dimension = self.origin.schema.vector_fields[field].dimension;
             let writer = VectorsWriter::new(self.order.docs(), rows, dimension);
-            let stream = Stream::Vectors { field, writer };
-            small.push(self.stream(loaded, object, stream).await?);
+            let keeps_clusters = self.keeps_clusters(loaded, field);
+            let built = (!keeps_clusters).then(|| builder(self.origin, field, rows as usize));
+            let collector = built.flatten();
+            let stream = Stream::Vectors { field, writer, collector };
+            let (directory, collector) = self.stream(loaded, object, stream).await?;
+            small.push(directory);
             small.extend(lists);
+            if let Some(collector) = collector {
+                let docs = self.order.docs();
+                small.extend(clusters::finish(self.origin, field, docs, collector).await);
+            } else if keeps_clusters && is_worth_it(self.origin, rows as usize) {
+                small.extend(self.clusters(field, rows).await?);
+            }
         }
         hold(loaded, self.metadata_parts(loaded)).await?;
         let stream = Stream::Metadata(MetadataWriter::new(self.order.docs()));
-        small.push(self.stream(loaded, object, stream).await?);
+        small.push(self.stream(loaded, object, stream).await?.0);
         Ok(small)
+    }
+
+    /// Whether the clusters of the inputs become those of the output: every input with vectors has some, and
+    /// most of the output is in those of the largest. Clusters made for a few of the vectors would
+    /// suit the others badly; then all are clustered anew.
+    fn keeps_clusters(&self, loaded: &Loaded, field: usize) -> bool {
+        let has_some =
+            |segment: &Segment| segment.tree_part(field).is_some() || segment.row_count(field) == 0;
+        let live = self.merge.inputs.iter().map(SegmentView::live);
+        let (total, largest) = (live.clone().sum::<u64>(), live.max().unwrap_or(0));
+        let is_most = largest as f64 >= KEPT_SHARE_MIN * total as f64;
+        is_most && loaded.segments().iter().all(has_some)
+    }
+
+    /// The cluster index of a field, made of those of the inputs.
+    async fn clusters(&self, field: usize, rows: u32) -> Result<Vec<SmallSection>, Error> {
+        const KINDS: [SectionKind; 4] = [
+            SectionKind::LISTS,
+            SectionKind::CENTROIDS,
+            SectionKind::CODES,
+            SectionKind::ROW_CODES,
+        ];
+        let mut loaded = Loaded::new(self.origin.clone(), Arc::clone(&self.merge.inputs));
+        let parts = |input: usize| {
+            let segment = &loaded.segments()[input];
+            let parts = KINDS.map(|kind| PartId::Section(kind, field as u8));
+            let there = parts.into_iter().filter(|part| segment.place(*part).is_some());
+            there.map(move |part| (input, part)).collect::<Vec<_>>()
+        };
+        let wanted = self.inputs().flat_map(parts).collect();
+        hold(&mut loaded, wanted).await?;
+        let (segments, order) = (loaded.segments().to_vec(), Arc::clone(self.order));
+        let (params, kernels) = (params(self.origin, field), self.origin.context.kernels);
+        let work = move || {
+            let moved = moved_rows(&segments, &order, field);
+            let inputs = segments.iter().zip(&moved).filter_map(|(segment, rows)| {
+                let index = segment.clusters(field)?;
+                let (lists, codes) = segment.whole_codes(field);
+                Some(ann::MergeInput { index, lists, codes, rows })
+            });
+            let inputs: Vec<_> = inputs.collect();
+            let built = ann::merge(&params, &inputs, rows, kernels)?;
+            Ok(clusters::sections(field, order.docs(), &built))
+        };
+        let built: Result<_, Corrupt> = self.origin.context.builders.run(work).await;
+        // Codes that passed their checks one by one and still contradict each other: which, merging cannot tell.
+        built.map_err(|cause| loaded.corrupt(0, cause))
     }
 
     fn inputs(&self) -> std::ops::Range<usize> {
@@ -397,13 +491,14 @@ impl Job<'_> {
         (rows, small)
     }
 
-    /// Writes one large section, window by window; returns its directory.
+    /// Writes one large section, window by window; returns its directory, and what was collected for
+    /// its index.
     async fn stream(
         &self,
         loaded: &Loaded,
         object: &mut SegmentWriter,
         mut stream: Stream,
-    ) -> Result<SmallSection, Error> {
+    ) -> Result<(SmallSection, Option<Collector>), Error> {
         let context = &self.origin.context;
         object.begin_section().await?;
         let mut kept: BTreeMap<Wanted, Part> = BTreeMap::new();
@@ -425,10 +520,10 @@ impl Job<'_> {
             object.append(pieces).await?;
             start = end;
         }
-        let field = stream.field();
+        let (field, collector) = (stream.field(), stream.take_collector());
         let (pieces, streamed) = stream.finish();
         object.append(pieces).await?;
-        Ok(object.end_section(field, streamed))
+        Ok((object.end_section(field, streamed), collector))
     }
 
     /// Reads the window's parts; those of the window before that it needs as well stay.
@@ -516,7 +611,7 @@ impl Job<'_> {
             let pieces = stream.take();
             Ok((stream, pieces))
         };
-        let copied = self.origin.context.pool.run(work).await;
+        let copied = self.origin.context.builders.run(work).await;
         copied.map_err(|(input, cause)| loaded.corrupt(input, cause))
     }
 
@@ -546,6 +641,21 @@ impl Job<'_> {
         };
         Ok((SectionKind::ATTRIBUTES, 0, self.origin.context.pool.run(work).await))
     }
+}
+
+/// By input and old row of a field: the new row, or [`ann::DROPPED`].
+fn moved_rows(segments: &[Segment], order: &Order, field: usize) -> Vec<Vec<u32>> {
+    let dropped = |segment: &Segment| vec![ann::DROPPED; segment.row_count(field)];
+    let mut moved: Vec<Vec<u32>> = segments.iter().map(dropped).collect();
+    let mut next = 0;
+    for row in &order.rows {
+        let input = row.input as usize;
+        if let Some(old) = segments[input].row_of(field, row.doc) {
+            moved[input][old] = next;
+            next += 1;
+        }
+    }
+    moved
 }
 
 /// A part and where its bytes lie.

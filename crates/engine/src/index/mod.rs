@@ -15,6 +15,8 @@
 
 pub(crate) mod body;
 pub(crate) mod chunk;
+mod clusters;
+pub(crate) mod codes;
 pub(crate) mod collect;
 mod compact;
 pub(crate) mod event;

@@ -119,11 +119,16 @@ pub(crate) type SmallSection = (SectionKind, u8, Vec<u8>);
 
 /// Small sections in the order in which calls need them: what leads to others first.
 pub(crate) fn in_reading_order(mut sections: Vec<SmallSection>) -> Vec<SmallSection> {
-    const ORDER: [SectionKind; 8] = [
+    const ORDER: [SectionKind; 12] = [
+        // The largest first: what is behind them is read in one go.
+        SectionKind::ROW_CODES,
+        SectionKind::CODES,
         SectionKind::KEY_FILTER,
         SectionKind::LISTS,
         SectionKind::VECTOR_EXTENTS,
         SectionKind::METADATA_INDEX,
+        SectionKind::KEY_BLOCKS,
+        SectionKind::CENTROIDS,
         SectionKind::NORMS,
         SectionKind::KEYS,
         SectionKind::KEY_INDEX,

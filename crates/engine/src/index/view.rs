@@ -13,14 +13,16 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 use vb_commit::Prover;
+use vb_search::ann::RowMask;
 use vb_search::{Corrupt, DocId, Schema, Segment};
 
 use super::body::{DeletedBitmap, SegmentMeta};
 use super::chunk::{ChunkView, Place};
 use super::keymap::KeyMap;
+use crate::query::{mask, mask_without};
 
 /// One segment as of a snapshot.
 #[derive(Clone, Debug)]
@@ -33,6 +35,36 @@ pub(crate) struct SegmentView {
     pub(crate) deleted: Arc<RoaringBitmap>,
     /// Those of them that the newest manifest has.
     pub(crate) folded: Folded,
+    /// How much of its codes was asked for piece by piece.
+    pub(crate) heat: Arc<Heat>,
+    /// Live rows of its vector fields, for searches by clusters.
+    masks: Arc<Masks>,
+}
+
+/// Bytes of a segment that queries asked for piece by piece.
+#[derive(Debug, Default)]
+pub(crate) struct Heat(AtomicU64);
+
+impl Heat {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, atomic::Ordering::Relaxed);
+    }
+
+    /// Whether so many bytes were asked for.
+    pub(crate) fn reached(&self, bytes: u64) -> bool {
+        self.0.load(atomic::Ordering::Relaxed) >= bytes
+    }
+}
+
+/// Masks of live rows, each with the deletions that it was made of.
+#[derive(Debug, Default)]
+struct Masks(Mutex<Vec<MaskOf>>);
+
+#[derive(Debug)]
+struct MaskOf {
+    field: usize,
+    deleted: Arc<RoaringBitmap>,
+    mask: Arc<RowMask>,
 }
 
 /// Deletions of a segment as the newest manifest has them.
@@ -61,7 +93,8 @@ impl SegmentView {
         folded: Folded,
     ) -> Result<Self, Corrupt> {
         let blank = Segment::of_parts(schema, meta.docs, meta.places())?;
-        Ok(Self { blank, deleted: Arc::clone(&folded.bits), meta, folded })
+        let (heat, masks) = (Arc::default(), Arc::default());
+        Ok(Self { blank, deleted: Arc::clone(&folded.bits), meta, folded, heat, masks })
     }
 
     /// The same segment as of another manifest.
@@ -71,7 +104,36 @@ impl SegmentView {
             blank: self.blank.clone(),
             deleted: Arc::clone(&folded.bits),
             folded,
+            heat: Arc::clone(&self.heat),
+            masks: Arc::clone(&self.masks),
         }
+    }
+
+    /// The rows of a field that a search by clusters may find: those of the documents allowed, which
+    /// are live, or all live ones; `None`: all there are. Needs the field's lists.
+    pub(crate) fn row_mask(
+        &self,
+        segment: &Segment,
+        field: usize,
+        allowed: Option<&RoaringBitmap>,
+    ) -> Option<Arc<RowMask>> {
+        match allowed {
+            Some(docs) => Some(Arc::new(mask(segment, field, docs))),
+            None if self.deleted.is_empty() => None,
+            None => Some(self.live_rows(segment, field)),
+        }
+    }
+
+    fn live_rows(&self, segment: &Segment, field: usize) -> Arc<RowMask> {
+        let mut masks = self.masks.0.lock();
+        let known = masks.iter().find(|known| known.field == field);
+        if let Some(known) = known.filter(|known| Arc::ptr_eq(&known.deleted, &self.deleted)) {
+            return Arc::clone(&known.mask);
+        }
+        let mask = Arc::new(mask_without(segment, field, &self.deleted));
+        masks.retain(|known| known.field != field);
+        masks.push(MaskOf { field, deleted: Arc::clone(&self.deleted), mask: Arc::clone(&mask) });
+        mask
     }
 
     /// Marks a document deleted; false if it was already.
@@ -116,6 +178,15 @@ impl View {
         self.segments.len() + self.frozen.len() + self.active.len()
     }
 
+    /// The chunk of this number among the sources.
+    ///
+    /// # Panics
+    /// If it is that of a segment.
+    pub(crate) fn chunk(&self, source: usize) -> &ChunkView {
+        let number = source - self.segments.len();
+        self.frozen.get(number).unwrap_or_else(|| &self.active[number - self.frozen.len()])
+    }
+
     /// All chunks: frozen, then active.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &ChunkView> {
         self.frozen.iter().chain(self.active.iter())
@@ -139,23 +210,11 @@ pub(crate) enum Source<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// All sources: segments, then frozen, then active chunks.
-    pub(crate) fn sources(self) -> impl Iterator<Item = Source<'a>> {
-        let segments = self.view.segments.iter().zip(self.segments);
-        let segments = segments.map(|(view, segment)| Source::Segment(view, segment));
-        segments.chain(self.view.chunks().map(Source::Chunk))
-    }
-
-    /// The source of this number in the order of [`Snapshot::sources`].
+    /// The source of this number: segments come first, then frozen, then active chunks.
     pub(crate) fn source(self, number: usize) -> Source<'a> {
-        let view = self.view;
-        if let Some(segment) = view.segments.get(number) {
-            return Source::Segment(segment, &self.segments[number]);
-        }
-        let number = number - view.segments.len();
-        match view.frozen.get(number) {
-            Some(chunk) => Source::Chunk(chunk),
-            None => Source::Chunk(&view.active[number - view.frozen.len()]),
+        match self.view.segments.get(number) {
+            Some(segment) => Source::Segment(segment, &self.segments[number]),
+            None => Source::Chunk(self.view.chunk(number)),
         }
     }
 

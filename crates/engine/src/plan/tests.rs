@@ -100,6 +100,14 @@ fn segments_of_one_size_become_one_and_take_smaller_ones_along() {
     check_choice(&[(1500, 0.0); 5], false, None);
 }
 
+#[test]
+fn at_rest_segments_become_one_unless_the_largest_is_most_of_it() {
+    check_choice(&[(100, 0.0), (51, 0.0)], true, Some(&[0, 1]));
+    check_choice(&[(100, 0.0), (51, 0.0)], false, None);
+    check_choice(&[(100, 0.0), (49, 0.0)], true, None);
+    check_choice(&[(400, 0.0), (49, 0.0), (51, 0.0), (60, 0.0)], true, Some(&[1, 2, 3]));
+}
+
 /// Sizes of which no four are about equal.
 fn growing(count: i32) -> Vec<(u64, f64)> {
     (0..count).map(|at| ((8.0 * 1.6f64.powi(at)) as u64, 0.0)).collect()
@@ -107,7 +115,7 @@ fn growing(count: i32) -> Vec<(u64, f64)> {
 
 #[test]
 fn too_many_segments_become_fewer() {
-    let sizes: Vec<(u64, f64)> = (0..7).map(|at| (3 << (at + 1), 0.0)).collect();
+    let sizes = [1, 3, 10, 31, 96, 298, 923].map(|size| (size, 0.0));
     check_choice(&sizes, false, None);
     check_choice(&sizes, true, Some(&[0, 1]));
     check_choice(&growing(10), false, None);
@@ -121,7 +129,7 @@ fn much_deleted_segments_are_rewritten() {
     check_choice(&[(100, 0.2)], true, Some(&[0]));
     check_choice(&[(100, 0.1)], true, None);
     // Only as many as it takes, the worst first.
-    check_choice(&[(100, 0.4), (100, 0.05), (100, 0.04)], true, Some(&[0]));
+    check_choice(&[(1000, 0.4), (300, 0.05), (90, 0.04)], true, Some(&[0]));
     // A full segment, too.
     check_choice(&[(3000, 0.5)], false, Some(&[0]));
     check_choice(&[(64, 1.0 - 1e-3)], false, Some(&[0]));

@@ -2,9 +2,9 @@
 //! different versions refuse each other's and scan for themselves.
 //!
 //! ```text
-//! share:   format u8 = 1 | index u128 | query | body: as in a manifest (index/body.rs), of the
+//! share:   format u8 = 2 | index u128 | query | body: as in a manifest (index/body.rs), of the
 //!          segments to scan, each with the asking snapshot's deletions inline
-//! query:   field u8 | top_k u32 | with_metadata u8 | vector: u32 count, f32 each | filter
+//! query:   field u8 | top_k u32 | with_metadata u8 | precision | vector: u32 count, f32 each | filter
 //! filter:  u8   0 all
 //!               1 and, 2 or: u32 count, filters
 //!               3 test: key: u32 length, UTF-8 | test
@@ -13,7 +13,8 @@
 //!               6 in, 7 not in: u32 count, scalars
 //!               8 exists: u8
 //! scalar:  u8   0 string: u32 length, UTF-8 | 1 integer i64 | 2 float f64 | 3 bool u8
-//! answer:  format u8 = 1 | scanned u64 | u32 count, nearest first, each
+//! precision: u8 0 usual | 1 recall: f32 | 2 exact
+//! answer:  format u8 = 2 | explain: u64 x 14, recall f32 | u32 count, nearest first, each
 //!          rank f64 | key: u32 length, bytes | metadata: u8 0 or 1, then u32 length, bytes
 //! ```
 //!
@@ -33,9 +34,9 @@ use crate::index::body::{
 use crate::index::view::{Folded, SegmentView};
 use crate::query::Found;
 use crate::records::IndexId;
-use crate::requests::{Hit, Query};
+use crate::requests::{Explain, Hit, Precision, Query};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// How deep a filter may nest.
 const DEPTH_MAX: usize = 64;
 
@@ -120,6 +121,7 @@ fn put_query(out: &mut Vec<u8>, query: &Query) {
     out.put_u8(u8::try_from(query.field).expect("a schema has at most 3 vector fields"));
     out.put_u32(u32::try_from(query.top_k).unwrap_or(u32::MAX));
     out.put_u8(u8::from(query.with_metadata));
+    put_precision(out, query.precision);
     out.put_list(&query.vector, |out, value| out.put_u32(value.to_bits()));
     put_filter(out, &query.filter);
 }
@@ -129,8 +131,85 @@ fn read_query(reader: &mut Reader) -> Result<Query, DecodeError> {
         field: usize::from(reader.u8()?),
         top_k: reader.length()?,
         with_metadata: truth(reader)?,
+        precision: read_precision(reader)?,
         vector: reader.list(4, |reader| reader.u32().map(f32::from_bits))?,
         filter: read_filter(reader, DEPTH_MAX)?,
+    })
+}
+
+fn put_precision(out: &mut Vec<u8>, precision: Precision) {
+    match precision {
+        Precision::Usual => out.put_u8(0),
+        Precision::Recall(recall) => {
+            out.put_u8(1);
+            out.put_u32(recall.to_bits());
+        }
+        Precision::Exact => out.put_u8(2),
+    }
+}
+
+fn read_precision(reader: &mut Reader) -> Result<Precision, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(Precision::Usual),
+        1 => match f32::from_bits(reader.u32()?) {
+            recall if recall > 0.0 && recall <= 1.0 => Ok(Precision::Recall(recall)),
+            _ => Err(reader.error("no share")),
+        },
+        2 => Ok(Precision::Exact),
+        _ => Err(reader.error("unknown precision")),
+    }
+}
+
+fn put_explain(out: &mut Vec<u8>, explain: &Explain) {
+    let counts = [
+        explain.segments_probed,
+        explain.segments_matched,
+        explain.segments_scanned,
+        explain.segments_skipped,
+        explain.rows_scanned,
+        explain.lists,
+        explain.lists_skipped,
+        explain.codes,
+        explain.row_codes,
+        explain.candidates,
+        explain.waves,
+        explain.reads,
+    ];
+    counts.into_iter().for_each(|count| out.put_u64(count as u64));
+    out.put_u64(explain.bytes);
+    out.put_u64(explain.bytes_read);
+    out.put_u32(explain.recall.to_bits());
+}
+
+fn read_explain(reader: &mut Reader) -> Result<Explain, DecodeError> {
+    let count = |reader: &mut Reader| -> Result<usize, DecodeError> {
+        // Far below the largest, so that counts of all processes can be added up.
+        let count = reader.u64()?;
+        u32::try_from(count).map(|count| count as usize).map_err(|_| reader.error("a count"))
+    };
+    let bytes = |reader: &mut Reader| match reader.u64()? {
+        bytes if bytes < 1 << 56 => Ok(bytes),
+        _ => Err(reader.error("bytes")),
+    };
+    Ok(Explain {
+        segments_probed: count(reader)?,
+        segments_matched: count(reader)?,
+        segments_scanned: count(reader)?,
+        segments_skipped: count(reader)?,
+        rows_scanned: count(reader)?,
+        lists: count(reader)?,
+        lists_skipped: count(reader)?,
+        codes: count(reader)?,
+        row_codes: count(reader)?,
+        candidates: count(reader)?,
+        waves: count(reader)?,
+        reads: count(reader)?,
+        bytes: bytes(reader)?,
+        bytes_read: bytes(reader)?,
+        recall: match f32::from_bits(reader.u32()?) {
+            recall if (0.0..=1.0).contains(&recall) => recall,
+            _ => return Err(reader.error("no share")),
+        },
     })
 }
 
@@ -271,7 +350,7 @@ fn read_number(reader: &mut Reader) -> Result<Number, DecodeError> {
 /// What was found in a share.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
-    scanned: u64,
+    explain: Explain,
     winners: Vec<Winner>,
 }
 
@@ -287,7 +366,7 @@ impl From<Found> for Answer {
         let winner =
             |(hit, rank): (Hit, f64)| Winner { rank, key: hit.key, metadata: hit.metadata };
         Self {
-            scanned: found.scanned as u64,
+            explain: found.explain,
             winners: found.hits.into_iter().zip(found.ranks).map(winner).collect(),
         }
     }
@@ -296,7 +375,7 @@ impl From<Found> for Answer {
 impl Answer {
     pub(super) fn encode(&self) -> Bytes {
         let mut out = vec![FORMAT];
-        out.put_u64(self.scanned);
+        put_explain(&mut out, &self.explain);
         out.put_u32(length_u32(self.winners.len()));
         for winner in &self.winners {
             out.put_u64(winner.rank.to_bits());
@@ -310,7 +389,7 @@ impl Answer {
     pub(super) fn decode(bytes: Bytes, top_k: usize) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         check_format(&mut reader)?;
-        let scanned = reader.u64()?;
+        let explain = read_explain(&mut reader)?;
         let winners = reader.list(13, |reader| {
             let rank = f64::from_bits(reader.u64()?);
             if rank.is_nan() {
@@ -322,7 +401,7 @@ impl Answer {
         if winners.len() > top_k {
             return Err(reader.error("more records than asked for"));
         }
-        Ok(Self { scanned, winners })
+        Ok(Self { explain, winners })
     }
 
     pub(super) fn found(self, metric: Metric) -> Found {
@@ -333,7 +412,7 @@ impl Answer {
             metadata: winner.metadata,
         };
         let hits = self.winners.into_iter().map(hit).collect();
-        Found { hits, ranks, scanned: usize::try_from(self.scanned).unwrap_or(usize::MAX) }
+        Found { hits, ranks, explain: self.explain }
     }
 }
 
@@ -366,7 +445,8 @@ mod tests {
 
     fn query() -> Query {
         let vector = vec![1.0, -0.0, f32::MIN_POSITIVE];
-        Query { field: 2, vector, top_k: 500, filter: everything(), with_metadata: true }
+        let precision = Precision::Recall(0.9);
+        Query { field: 2, vector, top_k: 500, filter: everything(), with_metadata: true, precision }
     }
 
     #[test]
@@ -399,14 +479,15 @@ mod tests {
     fn answers_read_back_and_are_no_longer_than_asked() {
         let winner = |rank, metadata| Winner { rank, key: Bytes::from_static(b"key"), metadata };
         let winners = vec![winner(-1.5, None), winner(2.0, Some(Bytes::from_static(b"{}")))];
-        let answer = Answer { scanned: 77, winners };
+        let explain = Explain { rows_scanned: 77, bytes: 5, recall: 0.5, ..Explain::default() };
+        let answer = Answer { explain, winners };
         let bytes = answer.encode();
         assert_eq!(Answer::decode(bytes.clone(), 2), Ok(answer.clone()));
         assert!(Answer::decode(bytes.clone(), 1).is_err());
         for end in 0..bytes.len() {
             assert!(Answer::decode(bytes.slice(..end), 2).is_err(), "{end}");
         }
-        let nan = Answer { scanned: 0, winners: vec![winner(f64::NAN, None)] };
+        let nan = Answer { explain: Explain::default(), winners: vec![winner(f64::NAN, None)] };
         assert!(Answer::decode(nan.encode(), 1).is_err());
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::requests::Hit;
+use crate::requests::{Explain, Hit};
 
 fn loads(segments: &[(u64, u128)], processes: usize) -> Vec<u64> {
     let mut loads = vec![0; processes];
@@ -38,7 +38,7 @@ fn found(rows: &[(f64, &'static str)]) -> Found {
     Found {
         hits: rows.iter().map(hit).collect(),
         ranks: rows.iter().map(|(rank, _)| *rank).collect(),
-        scanned: rows.len(),
+        explain: Explain { rows_scanned: rows.len(), recall: 1.0, ..Explain::default() },
     }
 }
 
@@ -52,5 +52,5 @@ fn finds_are_merged_by_rank_and_ties_by_key() {
     );
     let keys: Vec<&[u8]> = merged.hits.iter().map(|hit| &hit.key[..]).collect();
     assert_eq!(keys, [b"a", b"b", b"c", b"z"]);
-    assert_eq!((merged.ranks, merged.scanned), (vec![1.0, 1.0, 1.0, 2.0], 5));
+    assert_eq!((merged.ranks, merged.explain.rows_scanned), (vec![1.0, 1.0, 1.0, 2.0], 5));
 }

@@ -13,7 +13,7 @@ use object_store::memory::InMemory;
 use vb_commit::{Log, Store, WriterId};
 use vb_engine::{
     BucketId, BucketSettings, Compaction, Engine, GetRequest, Hit, IndexHandle, IndexId,
-    IndexSettings, ListRequest, Options, PutBatch, Query, Row, VectorColumn,
+    IndexSettings, ListRequest, Options, Precision, PutBatch, Query, Recall, Row, VectorColumn,
 };
 use vb_search::{Attributes, Filter, Metric, Schema, VectorField, key_hash};
 
@@ -141,6 +141,7 @@ pub fn quiet() -> Options {
         threads: Some(2),
         memory_limit: 8 << 30,
         compaction: Compaction { automatic: false, ..Compaction::default() },
+        recall: Recall { sample_share: 0.0, ..Recall::default() },
         ..Options::default()
     }
 }
@@ -200,7 +201,14 @@ pub fn key(number: usize) -> Box<[u8]> {
 }
 
 pub fn query(vector: &[f32], top_k: usize) -> Query {
-    Query { field: 0, vector: vector.to_vec(), top_k, filter: Filter::All, with_metadata: true }
+    Query {
+        field: 0,
+        vector: vector.to_vec(),
+        top_k,
+        filter: Filter::All,
+        with_metadata: true,
+        precision: Precision::Usual,
+    }
 }
 
 pub fn get(keys: Vec<Box<[u8]>>) -> GetRequest {

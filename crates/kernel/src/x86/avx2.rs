@@ -92,7 +92,7 @@ fn first_lanes(count: i32) -> __m256i {
 /// The reduction tree: widths 16 and 8 join the registers, 4 the halves of the last.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn reduce(lanes: Block) -> f32 {
+pub(super) fn reduce(lanes: Block) -> f32 {
     let low = _mm256_add_ps(lanes[0], lanes[2]);
     let high = _mm256_add_ps(lanes[1], lanes[3]);
     let eight = _mm256_add_ps(low, high);

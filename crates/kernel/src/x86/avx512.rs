@@ -73,7 +73,7 @@ fn load_masked(values: &[f32]) -> __m512 {
 /// The reduction tree: width 16 joins the registers, 8 and 4 their halves.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn reduce(lanes: Block) -> f32 {
+pub(super) fn reduce(lanes: Block) -> f32 {
     let sixteen = _mm512_add_ps(lanes[0], lanes[1]);
     let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sixteen)));
     let eight = _mm256_add_ps(_mm512_castps512_ps256(sixteen), high);

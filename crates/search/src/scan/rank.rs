@@ -13,7 +13,7 @@
 //!
 //! So a rank is never NaN, for any finite input. (Should damaged rows hold NaN, they rank last.)
 
-use super::rows::Piece;
+use super::rows::{Piece, PieceDocs};
 use crate::schema::Metric;
 use std::ops::RangeInclusive;
 use vb_kernel::Kernels;
@@ -118,6 +118,19 @@ impl PreparedQuery {
     pub(super) fn prefetch(&self, piece: &Piece<'_>, row: usize) {
         self.kernels.prefetch(piece.row(row, self.dimension()));
     }
+}
+
+/// The rank of one row: what a scan finds.
+///
+/// # Panics
+/// If the row has not the query's dimension.
+pub fn rank_row(query: &PreparedQuery, row: &[f32]) -> f64 {
+    assert_eq!(row.len(), query.dimension(), "a row of the query's dimension");
+    let docs = PieceDocs::Sequence { start: 0, len: 1 };
+    let piece = Piece { values: row, norms: None, docs };
+    let mut rank = [0.0];
+    query.fast_ranks(&piece, 0, &mut rank);
+    query.settle(&piece, 0, rank[0])
 }
 
 impl Metric {

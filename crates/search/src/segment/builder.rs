@@ -121,6 +121,7 @@ fn place_in_object(kind: SectionKind) -> u8 {
         SectionKind::NORMS => 6,
         SectionKind::KEYS => 7,
         SectionKind::KEY_INDEX => 8,
+        SectionKind::KEY_BLOCKS => 5,
         _ => 9,
     }
 }

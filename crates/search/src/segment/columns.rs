@@ -147,6 +147,26 @@ impl Columns {
     }
 }
 
+/// The attributes of some rows by column, in memory: for filters of many tests on rows that are in no
+/// segment yet.
+#[derive(Debug)]
+pub struct AttributeTable(Columns);
+
+impl AttributeTable {
+    /// Of rows in order, at most 2^30.
+    pub fn new<'a>(rows: impl Iterator<Item = &'a Attributes>) -> Self {
+        let mut builder = AttributesBuilder::default();
+        let docs = rows.map(|row| builder.push(row)).count() as u32;
+        let columns = Columns::open(docs, &builder.finish().into());
+        Self(columns.expect("what was just built is valid"))
+    }
+
+    /// Exactly the rows that the filter matches.
+    pub fn select(&self, filter: &Filter) -> RoaringBitmap {
+        self.0.select(filter)
+    }
+}
+
 /// Numbers on one side of a bound, with or without the bound.
 #[derive(Clone, Copy)]
 enum NumberRange {

@@ -222,6 +222,28 @@ impl Lists {
         Some(list.rows.start + number * BLOCK + place)
     }
 
+    /// The document of a row.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub(crate) fn doc_of_row(&self, row: usize) -> DocId {
+        let index = self.lists.partition_point(|list| list.rows.end <= row);
+        let list = &self.lists[index];
+        let place = row - list.rows.start;
+        if list.is_sequence() {
+            return list.first + place as u32;
+        }
+        let mut ids = [0; BLOCK];
+        self.unpack(index, place / BLOCK, &mut ids).expect("validated when opened");
+        ids[place % BLOCK]
+    }
+
+    /// Whether row r belongs to document r, for all rows.
+    pub(crate) fn is_identity(&self) -> bool {
+        let list = self.lists.first();
+        self.lists.len() <= 1 && list.is_none_or(|list| list.is_sequence() && list.first == 0)
+    }
+
     /// Bytes of memory beside the section's own.
     pub(crate) fn extra_weight(&self) -> usize {
         size_of_val(&self.lists[..]) + size_of_val(&self.starts[..])
@@ -357,6 +379,7 @@ mod tests {
             prop_assert_eq!(read.rows(), all.len());
             for (row, &doc) in all.iter().enumerate() {
                 prop_assert_eq!(read.row_of(doc), Some(row));
+                prop_assert_eq!(read.doc_of_row(row), doc);
             }
             let present: BTreeSet<u32> = all.iter().copied().collect();
             for doc in (0..docs.min(2000)).filter(|doc| !present.contains(doc)) {

@@ -5,14 +5,16 @@
 //! directories. Opening a part checks everything that its own bytes tell; adding it to a
 //! [`super::Segment`] checks it against the parts that are there already.
 
+use super::clusters::{CodeBytes, RowCodes, open_tree};
 use super::columns::Columns;
 use super::key_filter::KeyFilter;
 use super::key_index::KeyIndex;
-use super::keys::Keys;
+use super::keys::{KeyBlock, KeyDirectory, Keys};
 use super::lists::Lists;
 use super::metadata::{Metadata, MetadataBlock, MetadataIndex};
 use super::section::{Floats, SectionKind, aligned};
 use super::vectors::{Extents, open_norms, open_vectors};
+use crate::ann::Index;
 use crate::decode::Corrupt;
 use crate::schema::Schema;
 use bytes::Bytes;
@@ -28,6 +30,10 @@ pub enum PartId {
     VectorExtent(u8, u32),
     /// The metadata of some documents: the number of the block.
     MetadataBlock(u32),
+    /// The keys of some documents: the number of the block.
+    KeyBlock(u32),
+    /// The 1-bit codes of one cluster of a vector field: the field, and the number of the list.
+    CodeList(u8, u32),
 }
 
 /// Where a section lies in its object: a row of the table of sections.
@@ -62,6 +68,8 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Keys(Arc<Keys>),
+    KeyDirectory(Arc<KeyDirectory>),
+    KeyBlock(Arc<KeyBlock>),
     KeyFilter(Arc<KeyFilter>),
     KeyIndex(Arc<KeyIndex>),
     Metadata(Arc<Metadata>),
@@ -72,6 +80,9 @@ pub(super) enum Content {
     Extents(Arc<Extents>),
     Vectors(Floats),
     Norms(Floats),
+    Tree(Arc<Index>),
+    Codes(Arc<CodeBytes>),
+    RowCodes(RowCodes),
 }
 
 /// What a part costs beside its bytes: itself, and the entry of whoever keeps it.
@@ -103,6 +114,14 @@ impl Part {
                 let block = MetadataBlock::open(bytes)?;
                 let weight = block.weight();
                 (Content::MetadataBlock(block.into()), weight)
+            }
+            PartId::KeyBlock(_) => {
+                let block = KeyBlock::open(Bytes::copy_from_slice(bytes))?;
+                (Content::KeyBlock(block.into()), bytes.len())
+            }
+            PartId::CodeList(..) => {
+                let list = CodeBytes::new(aligned(bytes));
+                (Content::Codes(list.into()), bytes.len())
             }
         };
         Ok(Self { id, docs, weight: weight + OVERHEAD, content })
@@ -154,6 +173,12 @@ impl Content {
                 Self::Vectors(open_vectors(docs, dimension(schema, field)?, section)?)
             }
             SectionKind::NORMS => Self::Norms(open_norms(docs, section)?),
+            SectionKind::KEY_BLOCKS => {
+                Self::KeyDirectory(KeyDirectory::open(docs, section)?.into())
+            }
+            SectionKind::CENTROIDS => Self::Tree(open_tree(docs, section)?.into()),
+            SectionKind::CODES => Self::Codes(CodeBytes::open(docs, section)?.into()),
+            SectionKind::ROW_CODES => Self::RowCodes(RowCodes::open(docs, section)?),
             _ => return Err(Corrupt { part: "segment", what: "a section of unknown kind" }),
         })
     }
@@ -161,12 +186,17 @@ impl Content {
     /// Bytes of memory beside the section's own.
     fn extra_weight(&self) -> usize {
         match self {
+            Self::Keys(keys) => keys.extra_weight(),
+            Self::KeyDirectory(directory) => directory.extra_weight(),
             Self::KeyIndex(index) => index.extra_weight(),
             Self::MetadataIndex(index) => index.extra_weight(),
             Self::Columns(columns) => columns.extra_weight(),
             Self::Lists(lists) => lists.extra_weight(),
-            Self::Keys(_)
+            Self::Tree(_)
+            | Self::KeyBlock(_)
             | Self::KeyFilter(_)
+            | Self::Codes(_)
+            | Self::RowCodes(_)
             | Self::Metadata(_)
             | Self::MetadataBlock(_)
             | Self::Extents(_)

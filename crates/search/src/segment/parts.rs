@@ -1,16 +1,18 @@
 //! What a segment holds of its parts, and how they are checked against each other.
 
+use super::clusters::{CodeBytes, RowCodes};
 use super::columns::Columns;
 use super::corrupt;
 use super::key_filter::KeyFilter;
 use super::key_index::KeyIndex;
-use super::keys::Keys;
+use super::keys::{KeyBlock, KeyDirectory, Keys};
 use super::lists::Lists;
 use super::metadata::{Metadata, MetadataBlock, MetadataIndex};
 use super::part::{Content, Part, PartId, SectionPlace};
 use super::section::{Floats, SectionKind};
 use super::vectors::Extents;
 use crate::DocId;
+use crate::ann::Index;
 use crate::decode::Corrupt;
 use crate::schema::{Metric, Schema, VectorField};
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub(super) struct Parts {
     pub(super) docs: u32,
     pub(super) table: Arc<[SectionPlace]>,
     pub(super) keys: Option<Arc<Keys>>,
+    pub(super) key_directory: Option<Arc<KeyDirectory>>,
+    pub(super) key_blocks: BTreeMap<u32, Arc<KeyBlock>>,
     pub(super) key_filter: Option<Arc<KeyFilter>>,
     pub(super) key_index: Option<Arc<KeyIndex>>,
     pub(super) columns: Option<Arc<Columns>>,
@@ -42,6 +46,13 @@ pub(super) struct Field {
     /// The values of all rows.
     pub(super) whole: Option<Floats>,
     pub(super) norms: Option<Floats>,
+    /// The cluster index.
+    pub(super) tree: Option<Arc<Index>>,
+    /// All of its lists.
+    pub(super) codes: Option<Arc<CodeBytes>>,
+    /// Some of them.
+    pub(super) code_lists: BTreeMap<u32, Arc<CodeBytes>>,
+    pub(super) row_codes: Option<RowCodes>,
 }
 
 impl Field {
@@ -53,7 +64,30 @@ impl Field {
             extents: BTreeMap::new(),
             whole: None,
             norms: None,
+            tree: None,
+            codes: None,
+            code_lists: BTreeMap::new(),
+            row_codes: None,
         }
+    }
+
+    pub(super) fn tree(&self) -> &Index {
+        self.tree.as_deref().expect("the tree was added")
+    }
+
+    /// Checks lists and row codes against the tree, as far as all of them are there.
+    fn check_codes(&self) -> Result<(), Corrupt> {
+        let Some(tree) = &self.tree else { return Ok(()) };
+        if self.row_codes.as_ref().is_some_and(|rows| !rows.fit(tree)) {
+            return Err(corrupt("row codes"));
+        }
+        self.codes.as_ref().map_or(Ok(()), |codes| codes.check_all(tree))
+    }
+
+    fn add_list(&mut self, list: u32, codes: &Arc<CodeBytes>) -> Result<(), Corrupt> {
+        codes.check_list(self.tree(), list)?;
+        self.code_lists.insert(list, Arc::clone(codes));
+        Ok(())
     }
 
     pub(super) fn lists(&self) -> &Lists {
@@ -86,6 +120,7 @@ impl Field {
             self.directory.as_ref().map(|directory| directory.rows()),
             self.whole.as_ref().map(|values| values.as_slice().len() / self.dimension),
             self.norms.as_ref().map(|norms| norms.as_slice().len()),
+            self.tree.as_ref().map(|tree| tree.rows() as usize),
         ];
         let mut rows = rows.into_iter().flatten();
         let first = rows.next();
@@ -108,6 +143,8 @@ impl Parts {
             docs,
             table: table.into(),
             keys: None,
+            key_directory: None,
+            key_blocks: BTreeMap::new(),
             key_filter: None,
             key_index: None,
             columns: None,
@@ -130,6 +167,15 @@ impl Parts {
                 }
                 self.metadata_blocks.insert(number, Arc::clone(block));
             }
+            (PartId::KeyBlock(number), Content::KeyBlock(block)) => {
+                if self.key_directory().docs_of(number).len() != block.docs() {
+                    return Err(corrupt("documents of a key block"));
+                }
+                self.key_blocks.insert(number, Arc::clone(block));
+            }
+            (PartId::CodeList(field, list), Content::Codes(codes)) => {
+                self.field_mut(field)?.add_list(list, codes)?;
+            }
             (PartId::Section(_, field), content) => self.add_section(field, content)?,
             _ => unreachable!("a part holds what its name says"),
         }
@@ -151,6 +197,11 @@ impl Parts {
             }
             Content::Vectors(values) => self.field_mut(field)?.whole = Some(values.clone()),
             Content::Norms(norms) => self.field_mut(field)?.norms = Some(norms.clone()),
+            Content::Tree(tree) => self.field_mut(field)?.tree = Some(Arc::clone(tree)),
+            Content::Codes(codes) => self.field_mut(field)?.codes = Some(Arc::clone(codes)),
+            Content::RowCodes(codes) => self.field_mut(field)?.row_codes = Some(codes.clone()),
+            Content::KeyDirectory(directory) => self.key_directory = Some(Arc::clone(directory)),
+            Content::KeyBlock(_) => unreachable!("a block is no section"),
         }
         self.check(field, content)
     }
@@ -168,7 +219,13 @@ impl Parts {
                 let agrees = self.fields[field as usize].agrees();
                 if agrees { Ok(()) } else { Err(corrupt("number of rows")) }
             }
+            Content::Tree(_) | Content::Codes(_) | Content::RowCodes(_) => {
+                let field = &self.fields[field as usize];
+                if field.agrees() { field.check_codes() } else { Err(corrupt("number of rows")) }
+            }
             Content::KeyFilter(_)
+            | Content::KeyDirectory(_)
+            | Content::KeyBlock(_)
             | Content::Columns(_)
             | Content::Metadata(_)
             | Content::MetadataIndex(_)
@@ -187,8 +244,18 @@ impl Parts {
                 field(number).is_some_and(|field| field.extents.contains_key(&extent))
             }
             PartId::MetadataBlock(block) => self.metadata_blocks.contains_key(&block),
+            PartId::KeyBlock(block) => self.key_blocks.contains_key(&block),
+            PartId::CodeList(number, list) => {
+                field(number).is_some_and(|field| field.code_lists.contains_key(&list))
+            }
             PartId::Section(kind, number) => match kind {
                 SectionKind::KEYS => self.keys.is_some(),
+                SectionKind::KEY_BLOCKS => self.key_directory.is_some(),
+                SectionKind::CENTROIDS => field(number).is_some_and(|field| field.tree.is_some()),
+                SectionKind::CODES => field(number).is_some_and(|field| field.codes.is_some()),
+                SectionKind::ROW_CODES => {
+                    field(number).is_some_and(|field| field.row_codes.is_some())
+                }
                 SectionKind::KEY_FILTER => self.key_filter.is_some(),
                 SectionKind::KEY_INDEX => self.key_index.is_some(),
                 SectionKind::METADATA => self.metadata.is_some(),
@@ -208,8 +275,10 @@ impl Parts {
     /// The kind of a section that a whole segment has and this one lacks.
     pub(super) fn missing(&self, schema: &Schema) -> Option<SectionKind> {
         let indexed = matches!(self.metadata.as_deref(), Some(Metadata::Indexed(_)));
+        let cut_keys = self.keys.as_ref().is_some_and(|keys| keys.is_cut());
         let segment = [
             (SectionKind::KEYS, true),
+            (SectionKind::KEY_BLOCKS, cut_keys),
             (SectionKind::KEY_INDEX, true),
             (SectionKind::KEY_FILTER, self.filter().is_none()),
             (SectionKind::METADATA, true),
@@ -237,6 +306,21 @@ impl Parts {
 
     pub(super) fn metadata_index(&self) -> &MetadataIndex {
         self.metadata_index.as_deref().expect("the metadata index was added")
+    }
+
+    pub(super) fn key_directory(&self) -> &KeyDirectory {
+        self.key_directory.as_deref().expect("the key directory was added")
+    }
+
+    /// The key of a document, from all keys or from its block.
+    pub(super) fn key(&self, doc: DocId) -> &[u8] {
+        if let Some(keys) = &self.keys {
+            return keys.at(doc);
+        }
+        let directory = self.key_directory();
+        let number = directory.block_of(doc);
+        let block = self.key_blocks.get(&number).expect("the keys of the document were added");
+        block.at((doc - directory.docs_of(number).start) as usize)
     }
 
     /// The block with the metadata of a document, and the documents of it.

@@ -30,9 +30,9 @@ impl SectionKind {
     pub const NORMS: Self = Self(6);
     /// The posting lists of one vector field: which document each row belongs to.
     pub const LISTS: Self = Self(7);
-    /// Reserved: the cluster tree of one vector field.
+    /// The cluster tree of one vector field: leads to its lists of codes.
     pub const CENTROIDS: Self = Self(8);
-    /// Reserved: the quantised codes of one vector field.
+    /// The 1-bit codes of one vector field, in the lists of its clusters.
     pub const CODES: Self = Self(9);
     /// Reserved: a text index.
     pub const TEXT: Self = Self(10);
@@ -42,6 +42,10 @@ impl SectionKind {
     pub const METADATA_INDEX: Self = Self(12);
     /// Filter over key hashes.
     pub const KEY_FILTER: Self = Self(13);
+    /// The 8-bit codes of one vector field, row by row.
+    pub const ROW_CODES: Self = Self(14);
+    /// Where the blocks of keys lie, and their checksums.
+    pub const KEY_BLOCKS: Self = Self(15);
 
     /// For errors.
     pub(crate) fn name(self) -> &'static str {
@@ -56,6 +60,10 @@ impl SectionKind {
             Self::VECTOR_EXTENTS => "vector extents section",
             Self::METADATA_INDEX => "metadata index section",
             Self::KEY_FILTER => "key filter section",
+            Self::CENTROIDS => "centroids section",
+            Self::CODES => "codes section",
+            Self::ROW_CODES => "row codes section",
+            Self::KEY_BLOCKS => "key blocks section",
             _ => "section",
         }
     }
@@ -76,7 +84,7 @@ pub(crate) const HEADER_BYTES: usize = 16;
 /// The newest layout of a kind. Older ones, from 1, are still read.
 fn newest_version(kind: SectionKind) -> u16 {
     match kind {
-        SectionKind::KEY_INDEX | SectionKind::METADATA => 2,
+        SectionKind::KEYS | SectionKind::KEY_INDEX | SectionKind::METADATA => 2,
         _ => 1,
     }
 }
@@ -145,6 +153,11 @@ impl Body {
         if body.docs == docs { Ok(body) } else { Err(body.corrupt("number of documents")) }
     }
 
+    /// The bytes of a part without a header.
+    pub(crate) fn of_part(part: &'static str, bytes: Bytes) -> Self {
+        Self { version: 0, docs: 0, counts: [0; 2], part, rest: bytes }
+    }
+
     /// A body inside a body.
     pub(crate) fn nested(&self, rest: Bytes) -> Self {
         Self { version: self.version, docs: self.docs, counts: [0; 2], part: self.part, rest }
@@ -168,6 +181,11 @@ impl Body {
     fn take_items(&mut self, count: usize, size: usize) -> Result<Bytes, Corrupt> {
         let bytes = count.checked_mul(size).ok_or(self.corrupt("ends too early"))?;
         self.take(bytes)
+    }
+
+    /// Everything that is left.
+    pub(crate) fn rest(self) -> Bytes {
+        self.rest
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32, Corrupt> {

@@ -223,18 +223,18 @@ proptest! {
     }
 }
 
-/// Segments of many extents and blocks: 300 rows of 512 values each fill three of them.
+/// Segments of many extents and blocks: 300 rows of 32 values each fill three of them.
 mod large {
     use super::*;
 
     fn wide() -> Schema {
-        let field = VectorField { name: "v".into(), dimension: 512, metric: Metric::Cosine };
+        let field = VectorField { name: "v".into(), dimension: 32, metric: Metric::Cosine };
         Schema { vector_fields: vec![field], non_filterable: Vec::new() }
     }
 
     /// Every third document lacks the vector.
     fn vector(doc: u32) -> Option<Vec<f32>> {
-        (doc % 3 != 2).then(|| (0..512).map(|place| (doc * 1000 + place) as f32).collect())
+        (doc % 3 != 2).then(|| (0..32).map(|place| (doc * 1000 + place) as f32).collect())
     }
 
     fn built(docs: u32) -> Vec<StoredSection> {
@@ -263,7 +263,12 @@ mod large {
     fn with_directories(docs: u32) -> (Vec<u8>, Segment) {
         let (object, table) = lay_out(&built(docs));
         let mut segment = Segment::of_parts(&wide(), docs, table).expect("valid");
-        for kind in [SectionKind::LISTS, SectionKind::VECTOR_EXTENTS, SectionKind::METADATA_INDEX] {
+        for kind in [
+            SectionKind::LISTS,
+            SectionKind::VECTOR_EXTENTS,
+            SectionKind::METADATA_INDEX,
+            SectionKind::KEY_BLOCKS,
+        ] {
             let part = open(PartId::Section(kind, 0), &object, &segment);
             segment.add(&part).expect("valid");
         }
@@ -274,12 +279,18 @@ mod large {
     fn single_extents_and_blocks_are_enough_for_their_documents() {
         let (object, segment) = with_directories(450);
         assert_eq!((segment.row_count(0), segment.extent_count(0)), (300, 3));
+        let keys = (0..450u32).map(|doc| key_hash(&doc.to_le_bytes()));
+        let mut hashes: Vec<u64> = keys.collect();
+        hashes.sort_unstable();
         for doc in 0..450 {
             let mut alone = segment.clone();
             let block = segment.metadata_part(doc).expect("blocks");
             alone.add(&open(block, &object, &segment)).expect("valid");
             let metadata = alone.metadata(doc).expect("valid").expect("some");
             assert_eq!(metadata, doc.to_le_bytes().repeat(200));
+            let block = segment.key_part(doc).expect("blocks");
+            alone.add(&open(block, &object, &segment)).expect("valid");
+            assert_eq!(key_hash(alone.key(doc)), hashes[doc as usize]);
             let Some(extent) = segment.extent_of(0, doc) else {
                 assert_eq!(vector(doc), None);
                 continue;
@@ -326,7 +337,7 @@ mod large {
     fn an_extent_of_another_length_is_corrupt() {
         let (object, mut segment) = with_directories(450);
         let (range, _) = segment.place(PartId::VectorExtent(0, 2)).expect("a place");
-        let bytes = &object[range.start as usize..range.end as usize - 4 * 512];
+        let bytes = &object[range.start as usize..range.end as usize - 4 * 32];
         let part = Part::open(&wide(), 450, PartId::VectorExtent(0, 2), bytes).expect("whole rows");
         assert_eq!(segment.add(&part).expect_err("a row is missing").what, "rows of an extent");
         assert!(Part::open(&wide(), 450, PartId::VectorExtent(0, 2), &bytes[4..]).is_err());
@@ -339,7 +350,7 @@ mod large {
         let section =
             |kind| sections.iter().find(|section| section.0 == kind).expect("built").2.clone();
         let present = (0..450).filter(|&doc| vector(doc).is_some());
-        let mut vectors = VectorsWriter::new(450, 300, 512);
+        let mut vectors = VectorsWriter::new(450, 300, 32);
         let mut metadata = MetadataWriter::new(450);
         let (mut list, mut norms) = (ListBuilder::default(), NormsBuilder::default());
         for doc in present {

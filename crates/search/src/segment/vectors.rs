@@ -20,12 +20,12 @@ use bytes::Bytes;
 use std::ops::Range;
 
 /// Where values start in their section.
-const VALUES: usize = 64;
-const PADDING: usize = 48;
+pub(super) const VALUES: usize = 64;
+pub(super) const PADDING: usize = 48;
 
-/// Bytes of an extent that is being written, about: small enough to be read for one vector, large
-/// enough that scanning one costs far more than finding it.
-const EXTENT_BYTES: usize = 256 << 10;
+/// Bytes of an extent that is being written, about: small enough that a query may read some dozens of
+/// them for a vector each, large enough that scanning one costs far more than finding it.
+const EXTENT_BYTES: usize = 16 << 10;
 
 fn rows_per_extent(dimension: u32) -> usize {
     (EXTENT_BYTES / 4 / dimension as usize).max(1)
@@ -155,7 +155,7 @@ impl NormsBuilder {
 }
 
 /// Header and padding.
-fn head(kind: SectionKind, docs: u32, counts: [u32; 2]) -> Vec<u8> {
+pub(super) fn head(kind: SectionKind, docs: u32, counts: [u32; 2]) -> Vec<u8> {
     let mut out = start(kind, docs, counts);
     out.resize(VALUES, 0);
     out

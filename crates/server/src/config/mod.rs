@@ -284,7 +284,7 @@ impl Config {
     #[must_use]
     pub fn memtable_bytes(&self) -> u64 {
         let planned = self.memory_bytes() / 16;
-        self.flush.memtable_bytes_max.map_or(planned.clamp(16 << 20, 256 << 20), |b| b.0)
+        self.flush.memtable_bytes_max.map_or(planned.clamp(16 << 20, 64 << 20), |b| b.0)
     }
 
     /// Bytes of query bodies and answers in flight: at least room for one.

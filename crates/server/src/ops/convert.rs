@@ -1,8 +1,9 @@
 //! Between the wire's types and the engine's: the same meaning on both sides, no rule of either.
 
-use vb_api::oss::request::{IndexShape, PutVectorIndex};
+use vb_api::oss::request::{self, IndexShape, PutVectorIndex};
+use vb_api::oss::response::Explanation;
 use vb_api::oss::{self, Metric};
-use vb_engine::IndexSettings;
+use vb_engine::{Explain, IndexSettings, Precision};
 use vb_search::{Attributes, Filter, Number, Scalar, Schema, Test, Value, VectorField};
 
 /// Name of the one vector field of a Standard index.
@@ -37,6 +38,36 @@ pub(crate) fn shape(settings: &IndexSettings) -> Option<IndexShape<'_>> {
     let non_filterable = settings.schema.non_filterable.as_slice();
     let shape = IndexShape { dimension: field.dimension, metric, non_filterable };
     (settings.wire == STANDARD).then_some(shape)
+}
+
+/// How sure a query is to be.
+pub(crate) fn precision(precision: request::Precision) -> Precision {
+    match precision {
+        request::Precision::Usual => Precision::Usual,
+        request::Precision::Recall(share) => Precision::Recall(share),
+        request::Precision::Exact => Precision::Exact,
+    }
+}
+
+/// How an answer was found.
+pub(crate) fn explanation(explain: &Explain) -> Explanation {
+    let count = |count: usize| count as u64;
+    Explanation {
+        segments: [
+            explain.segments_probed,
+            explain.segments_matched,
+            explain.segments_scanned,
+            explain.segments_skipped,
+        ]
+        .map(count),
+        rows_scanned: count(explain.rows_scanned),
+        lists: [explain.lists, explain.lists_skipped].map(count),
+        codes: [explain.codes, explain.row_codes].map(count),
+        candidates: count(explain.candidates),
+        bytes: explain.bytes,
+        reads: [count(explain.waves), count(explain.reads), explain.bytes_read],
+        recall: explain.recall,
+    }
 }
 
 /// The filterable metadata of one record.

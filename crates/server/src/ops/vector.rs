@@ -4,7 +4,7 @@ use bytes::Bytes;
 use vb_api::oss::request::{
     DeleteVectors, GetVectors, IndexShape, ListVectors, PutVectors, QueryVectors, index_name,
 };
-use vb_api::oss::response::{self, HitRow, VectorRow};
+use vb_api::oss::response::{self, Explanation, HitRow, VectorRow};
 use vb_api::oss::{Error, Fault, IndexName, ListScope, Position};
 use vb_engine::{GetRequest, Hit, IndexHandle, ListRequest, PutBatch, Query, Row, VectorColumn};
 
@@ -150,7 +150,7 @@ pub(crate) async fn query(
     call: Authorized<QueryVectors>,
 ) -> Result<Reply, Refusal> {
     let request = call.request();
-    let hits = on_index(context, &call, |index| async move {
+    let answer = on_index(context, &call, |index| async move {
         request.check(&shape(&index)?)?;
         let query = Query {
             field: 0,
@@ -158,11 +158,13 @@ pub(crate) async fn query(
             top_k: request.top_k,
             filter: convert::filter(request.filter.clone()),
             with_metadata: request.return_metadata,
+            precision: convert::precision(request.precision),
         };
-        Ok(index.query(query).await?)
+        Ok(index.search(query).await?)
     })
     .await?;
-    Ok(encode_hits(context, hits, request.return_distance).await)
+    let explain = request.explain.then(|| convert::explanation(&answer.explain));
+    Ok(encode_hits(context, answer.hits, request.return_distance, explain).await)
 }
 
 async fn resolve<Op: NamesIndex>(
@@ -229,7 +231,12 @@ async fn encode_rows(context: &Context, rows: Vec<Row>, next: Option<String>) ->
     Reply::json(context.pool.run_sized(bytes, encode).await)
 }
 
-async fn encode_hits(context: &Context, hits: Vec<Hit>, with_distance: bool) -> Reply {
+async fn encode_hits(
+    context: &Context,
+    hits: Vec<Hit>,
+    with_distance: bool,
+    explain: Option<Explanation>,
+) -> Reply {
     let hit_bytes = |hit: &Hit| hit.key.len() + hit.metadata.as_ref().map_or(0, Bytes::len);
     let bytes = hits.iter().map(hit_bytes).sum();
     let encode = move || {
@@ -238,7 +245,7 @@ async fn encode_hits(context: &Context, hits: Vec<Hit>, with_distance: bool) -> 
             distance: with_distance.then_some(hit.distance),
             metadata: hit.metadata.as_deref(),
         });
-        response::query_result(views)
+        response::query_result(views, explain.as_ref())
     };
     Reply::json(context.pool.run_sized(bytes, encode).await)
 }

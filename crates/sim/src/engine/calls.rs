@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vb_engine::{
     BucketChange, BucketId, BucketSettings, Created, Engine, Error, GetRequest, Hit, IndexHandle,
-    IndexState, ListRequest, Query, Row,
+    IndexState, ListRequest, Precision, Query, Row,
 };
 
 use super::record::{self, Version, Wish};
@@ -266,6 +266,7 @@ async fn query(
         top_k: count,
         filter: wish.filter(),
         with_metadata: true,
+        precision: Precision::Usual,
     };
     let hits = index.query(query).await?;
     Ok(check_hits(&hits, &target, count, wish).map_or_else(Outcome::Wrong, Outcome::Found))

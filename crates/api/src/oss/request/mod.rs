@@ -21,7 +21,7 @@ pub use bucket::{
 pub use index::{IndexOnly, ListVectorIndexes, PutVectorIndex};
 pub use logging::{LoggingTarget, PutBucketLogging};
 pub use put_vectors::{PutVectors, index_name};
-pub use vector::{DeleteVectors, GetVectors, IndexShape, ListVectors, QueryVectors};
+pub use vector::{DeleteVectors, GetVectors, IndexShape, ListVectors, Precision, QueryVectors};
 
 #[cfg(test)]
 mod vector_tests;

@@ -222,6 +222,37 @@ pub struct QueryVectors {
     pub return_distance: bool,
     /// Whether to answer with the metadata.
     pub return_metadata: bool,
+    /// How sure to be that nothing nearer is missed; an extension.
+    pub precision: Precision,
+    /// Whether to say how the answer was found; an extension.
+    pub explain: bool,
+}
+
+/// How sure a query is to be that nothing nearer is missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Precision {
+    /// As the server is set.
+    #[default]
+    Usual,
+    /// This share of the nearest on average: above 0, at most 1.
+    Recall(f32),
+    /// Everything that matches is looked at.
+    Exact,
+}
+
+impl Precision {
+    /// Of the members `recall` and `exact`; the second decides. Errors: [`Fault::IndexParameter`].
+    fn new(recall: Option<f64>, exact: bool) -> Result<Self, Error> {
+        match recall {
+            Some(share) if !(share > 0.0 && share <= 1.0) => {
+                let message = "recall must be above 0 and at most 1.".to_owned();
+                Err(Error::with_message(Fault::IndexParameter, message))
+            }
+            _ if exact => Ok(Self::Exact),
+            Some(share) => Ok(Self::Recall((share as f32).max(f32::MIN_POSITIVE))),
+            None => Ok(Self::Usual),
+        }
+    }
 }
 
 impl QueryVectors {
@@ -229,9 +260,13 @@ impl QueryVectors {
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Error> {
         let (mut index, mut vector, mut top_k, mut filter) = (None, None, None, None);
         let (mut return_distance, mut return_metadata) = (false, false);
+        let (mut recall, mut exact, mut explain) = (None, false, false);
         object(body, |name, reader| {
             match name {
                 "indexName" => index = text(reader)?,
+                "recall" => recall = optional(reader, Reader::number)?.map(|n| n.to_f64()),
+                "exact" => exact = flag(reader)?,
+                "explain" => explain = flag(reader)?,
                 "queryVector" => {
                     vector = optional(reader, |reader| query_vector(reader, limits))?;
                 }
@@ -248,7 +283,17 @@ impl QueryVectors {
         let vector = vector.ok_or(Error::new(Fault::VectorData))?;
         let top_k = check_top_k(top_k, limits)?;
         let filter = filter.unwrap_or(Filter::All);
-        Ok(Self { index, vector, top_k, filter, return_distance, return_metadata })
+        let precision = Precision::new(recall, exact)?;
+        Ok(Self {
+            index,
+            vector,
+            top_k,
+            filter,
+            return_distance,
+            return_metadata,
+            precision,
+            explain,
+        })
     }
 
     /// Checks against the index. Errors: [`Fault::VectorDimension`], [`Fault::VectorZero`],

@@ -373,3 +373,26 @@ fn texts_say_which_row_and_member() {
         "The body is not valid JSON (near byte 1)."
     );
 }
+
+#[test]
+fn a_query_may_say_how_sure_to_be() {
+    let query = |members: &str| {
+        let body =
+            format!(r#"{{"indexName":"i","queryVector":{{"float32":[1]}},"topK":1{members}}}"#);
+        QueryVectors::decode(body.as_bytes(), &Limits::default()).map_err(|e| e.fault())
+    };
+    let precision = |members: &str| query(members).map(|query| query.precision);
+    assert_eq!(precision(""), Ok(Precision::Usual));
+    assert!(!query("").unwrap().explain);
+    assert_eq!(precision(r#","recall":0.5"#), Ok(Precision::Recall(0.5)));
+    assert_eq!(precision(r#","recall":1"#), Ok(Precision::Recall(1.0)));
+    assert_eq!(precision(r#","recall":null,"exact":false"#), Ok(Precision::Usual));
+    assert_eq!(precision(r#","recall":0.5,"exact":true"#), Ok(Precision::Exact));
+    assert!(query(r#","explain":true"#).unwrap().explain);
+    for recall in ["0", "-1", "1.01", "1e300"] {
+        assert_eq!(precision(&format!(r#","recall":{recall}"#)), Err(Fault::IndexParameter));
+    }
+    for member in [r#","recall":"1""#, r#","exact":1"#, r#","explain":"yes""#] {
+        assert_eq!(precision(member), Err(Fault::JsonShape), "{member}");
+    }
+}

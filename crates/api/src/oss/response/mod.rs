@@ -13,4 +13,4 @@ pub use bucket::{BucketInfo, BucketPage, bucket_info, bucket_list, resource_grou
 pub use headers::{CONTENT_TYPE_JSON, common_headers, error_headers};
 pub use index::{IndexInfo, IndexStatus, index_info, index_list};
 pub use logging::bucket_logging;
-pub use vector::{HitRow, VectorRow, query_result, vector_list};
+pub use vector::{Explanation, HitRow, VectorRow, query_result, vector_list};

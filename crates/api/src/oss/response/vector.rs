@@ -82,11 +82,67 @@ pub fn vector_list<'a>(
     out
 }
 
-/// `{"vectors":[...]}` of a query.
-pub fn query_result<'a>(hits: impl IntoIterator<Item = HitRow<'a>>) -> Vec<u8> {
+/// How the answer of a query was found: an extension, given only where it was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Explanation {
+    /// What was done with segments: looked into clusters, looked at the few matches, scanned, skipped.
+    pub segments: [u64; 4],
+    /// Vectors whose exact distance was computed in scans.
+    pub rows_scanned: u64,
+    /// Posting lists read, and left out because nothing in them matches.
+    pub lists: [u64; 2],
+    /// 1-bit and row codes compared.
+    pub codes: [u64; 2],
+    /// Candidates whose exact distance decided.
+    pub candidates: u64,
+    /// Bytes of codes and vectors gone over.
+    pub bytes: u64,
+    /// Waits for reads, parts read, and their bytes.
+    pub reads: [u64; 3],
+    /// Estimated share of the nearest that was found.
+    pub recall: f32,
+}
+
+impl Explanation {
+    fn write(&self, object: &mut Object<'_>) {
+        let [clusters, matches, scanned, skipped] = self.segments;
+        object.object("segments", |inner| {
+            let plan = [("clusters", clusters), ("matches", matches), ("scan", scanned)];
+            plan.into_iter().for_each(|(name, count)| write_count(inner, name, count));
+            write_count(inner, "skipped", skipped);
+        });
+        let counts = [
+            ("rowsScanned", self.rows_scanned),
+            ("lists", self.lists[0]),
+            ("listsSkipped", self.lists[1]),
+            ("codes", self.codes[0]),
+            ("rowCodes", self.codes[1]),
+            ("candidates", self.candidates),
+            ("bytes", self.bytes),
+            ("waves", self.reads[0]),
+            ("reads", self.reads[1]),
+            ("bytesRead", self.reads[2]),
+        ];
+        counts.into_iter().for_each(|(name, count)| write_count(object, name, count));
+        write_float(object.name("recall"), self.recall);
+    }
+}
+
+fn write_count(object: &mut Object<'_>, name: &str, count: u64) {
+    object.name(name).extend_from_slice(count.to_string().as_bytes());
+}
+
+/// `{"vectors":[...]}` of a query, with `explain` behind it where it was asked for.
+pub fn query_result<'a>(
+    hits: impl IntoIterator<Item = HitRow<'a>>,
+    explanation: Option<&Explanation>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     let mut object = Object::begin(&mut out);
     object.array("vectors", hits, |out, hit| hit.write(out));
+    if let Some(explanation) = explanation {
+        object.object("explain", |inner| explanation.write(inner));
+    }
     object.end();
     out
 }
@@ -127,9 +183,14 @@ mod tests {
     #[test]
     fn hits_hold_what_was_asked_for() {
         let hit = HitRow { key: b"a", distance: Some(0.12), metadata: None };
-        assert_eq!(text(query_result([hit])), r#"{"vectors":[{"key":"a","distance":0.12}]}"#);
+        assert_eq!(text(query_result([hit], None)), r#"{"vectors":[{"key":"a","distance":0.12}]}"#);
         let hit = HitRow { distance: None, metadata: Some(b"{}"), ..hit };
-        assert_eq!(text(query_result([hit])), r#"{"vectors":[{"key":"a","metadata":{}}]}"#);
+        assert_eq!(text(query_result([hit], None)), r#"{"vectors":[{"key":"a","metadata":{}}]}"#);
+        let explanation = Explanation { candidates: 7, recall: 0.5, ..Explanation::default() };
+        let answer: Value = serde_json::from_slice(&query_result([], Some(&explanation))).unwrap();
+        assert_eq!(answer["explain"]["candidates"], 7);
+        assert_eq!(answer["explain"]["recall"], 0.5);
+        assert_eq!(answer["explain"]["segments"]["scan"], 0);
     }
 
     proptest! {

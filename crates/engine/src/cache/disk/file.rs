@@ -62,6 +62,8 @@ impl DiskKey {
                 format!("{object:032x}-extent.{field}.{number}")
             }
             Some(PartId::MetadataBlock(number)) => format!("{object:032x}-block.{number}"),
+            Some(PartId::KeyBlock(number)) => format!("{object:032x}-keys.{number}"),
+            Some(PartId::CodeList(field, list)) => format!("{object:032x}-list.{field}.{list}"),
         }
     }
 
@@ -81,6 +83,11 @@ impl DiskKey {
                 Some(PartId::VectorExtent(field, words.next()?.parse().ok()?))
             }
             "block" => Some(PartId::MetadataBlock(words.next()?.parse().ok()?)),
+            "keys" => Some(PartId::KeyBlock(words.next()?.parse().ok()?)),
+            "list" => {
+                let field = words.next()?.parse().ok()?;
+                Some(PartId::CodeList(field, words.next()?.parse().ok()?))
+            }
             _ => return None,
         };
         let key = Self { object, part };
@@ -94,6 +101,8 @@ impl DiskKey {
             Some(PartId::Section(SectionKind(section), field)) => (1, field, section, 0),
             Some(PartId::VectorExtent(field, number)) => (2, field, 0, number),
             Some(PartId::MetadataBlock(number)) => (3, 0, 0, number),
+            Some(PartId::KeyBlock(number)) => (4, 0, 0, number),
+            Some(PartId::CodeList(field, list)) => (5, field, 0, list),
         };
         let mut part = [kind, field, 0, 0, 0, 0, 0, 0];
         part[2..4].copy_from_slice(&u16::to_le_bytes(section));
@@ -172,6 +181,9 @@ mod tests {
             (any::<u8>(), any::<u32>())
                 .prop_map(|(field, number)| Some(PartId::VectorExtent(field, number))),
             any::<u32>().prop_map(|number| Some(PartId::MetadataBlock(number))),
+            any::<u32>().prop_map(|number| Some(PartId::KeyBlock(number))),
+            (any::<u8>(), any::<u32>())
+                .prop_map(|(field, list)| Some(PartId::CodeList(field, list))),
         ];
         (any::<u128>(), part).prop_map(|(object, part)| DiskKey { object, part })
     }

@@ -133,7 +133,8 @@ async fn live(origin: &Origin, view: &View) -> Expected {
     let extents: Vec<Wanted> = extents.collect();
     hold(origin, &mut loaded, extents).await;
     let mut found = BTreeMap::new();
-    for source in (Snapshot { view, segments: loaded.segments() }).sources() {
+    let snapshot = Snapshot { view, segments: loaded.segments() };
+    for source in (0..view.source_count()).map(|number| snapshot.source(number)) {
         let docs = match source {
             Source::Segment(view, _) => view.docs(),
             Source::Chunk(view) => u32::try_from(view.chunk.len()).unwrap(),

@@ -91,9 +91,13 @@ fn directories(segment: &Segment, schema: &Schema) -> Vec<PartId> {
         section(SectionKind::KEY_INDEX, 0),
         segment.metadata_directory(),
     ];
+    if !parts.contains(&segment.key_directory()) {
+        parts.push(segment.key_directory());
+    }
     for field in 0..schema.vector_fields.len() {
         parts.push(section(SectionKind::LISTS, u8::try_from(field).expect("at most 3 fields")));
         parts.extend(segment.vector_directory(field));
+        parts.extend(segment.tree_part(field));
     }
     if !parts.contains(&segment.key_filter_part()) {
         parts.push(segment.key_filter_part());
@@ -103,7 +107,8 @@ fn directories(segment: &Segment, schema: &Schema) -> Vec<PartId> {
 
 /// Sections whose decoding checks them, beyond their bytes.
 fn columns(source: &Source<'_>) -> impl Iterator<Item = PartId> {
-    let wanted = [SectionKind::ATTRIBUTES, SectionKind::NORMS];
+    let wanted =
+        [SectionKind::ATTRIBUTES, SectionKind::NORMS, SectionKind::CODES, SectionKind::ROW_CODES];
     let sections = source.meta.sections.iter().filter(move |entry| wanted.contains(&entry.kind));
     sections.map(|entry| PartId::Section(entry.kind, entry.field))
 }
@@ -141,6 +146,8 @@ fn name(id: PartId) -> String {
         PartId::Section(kind, field) => format!("section {} of field {field}", kind.0),
         PartId::VectorExtent(field, extent) => format!("extent {extent} of field {field}"),
         PartId::MetadataBlock(block) => format!("metadata block {block}"),
+        PartId::KeyBlock(block) => format!("key block {block}"),
+        PartId::CodeList(field, list) => format!("list {list} of the codes of field {field}"),
     }
 }
 

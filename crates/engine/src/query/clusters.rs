@@ -1,0 +1,398 @@
+//! Searching segments by their clusters, and memtables by their codes: which rows are candidates, and how far each is exactly.
+//!
+//! ```text
+//! targets --> lists of codes, by all targets together --> candidates --> their float rows --> ranks
+//!   |   (missing: one wave)                               (missing: one wave, with the keys
+//!   +-- rows that match, where they are few ---------------^            and metadata of the best)
+//! ```
+//!
+//! Everything is found out by one thread without waiting when memory holds what is needed. Keys are
+//! looked at last, and only those of candidates that may be answers.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use vb_search::ann::{self, Outcome, Part, Request, RowMask, Searcher, Whole, Work};
+use vb_search::{
+    Candidate, CodesSource, DocId, KeyOrder, PartId, Place, PreparedQuery, SectionKind, Segment,
+    TopK, rank_row,
+};
+
+use crate::error::Error;
+use crate::fetch::{Loaded, Missing, Wanted, window_bytes};
+use crate::index::codes::Cell;
+use crate::index::view::View;
+
+/// About the size of an extent, for cutting candidates into windows.
+const EXTENT_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// The scratch memory of this thread's searches.
+    static SEARCHER: RefCell<Option<Searcher>> = const { RefCell::new(None) };
+}
+
+/// A segment, or a run of a memtable's chunks, to be searched.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Number of the source; of a run, that of its first chunk.
+    pub(super) source: usize,
+    /// The codes of a run.
+    pub(super) run: Option<Arc<[Cell]>>,
+    /// Rows that count; `None`: all.
+    pub(super) mask: Option<Arc<RowMask>>,
+}
+
+impl Target {
+    fn part<'a>(&'a self, segments: &'a [Segment], field: usize) -> Part<'a, Codes<'a>> {
+        let allowed = self.mask.as_deref();
+        match &self.run {
+            None => {
+                let segment = &segments[self.source];
+                let index = segment.clusters(field).expect("targets have a tree");
+                Part { index, source: Codes::Segment(segment.codes(field)), allowed }
+            }
+            Some(cells) => {
+                let codes = cells[field].get().expect("targets have codes");
+                Part { index: codes.index(), source: Codes::Run(codes.source()), allowed }
+            }
+        }
+    }
+
+    /// One of its rows, by the source that has it.
+    fn row(&self, view: &View, field: usize, row: u32) -> Row {
+        let mut found = Row { source: self.source, row: row as usize };
+        while self.run.is_some() {
+            let count = view.chunk(found.source).chunk.vector_count(field);
+            if found.row < count {
+                break;
+            }
+            found = Row { source: found.source + 1, row: found.row - count };
+        }
+        found
+    }
+}
+
+/// Where the lists and codes of a target are.
+#[derive(Clone, Copy, Debug)]
+enum Codes<'a> {
+    Segment(CodesSource<'a>),
+    Run(Whole<'a>),
+}
+
+impl ann::Source for Codes<'_> {
+    #[inline]
+    fn list(&self, list: u32) -> Option<&[u8]> {
+        match self {
+            Self::Segment(codes) => codes.list(list),
+            Self::Run(codes) => codes.list(list),
+        }
+    }
+
+    #[inline]
+    fn has_rows(&self) -> bool {
+        match self {
+            Self::Segment(codes) => codes.has_rows(),
+            Self::Run(codes) => codes.has_rows(),
+        }
+    }
+
+    #[inline]
+    fn row(&self, row: u32) -> Option<&[u8]> {
+        match self {
+            Self::Segment(codes) => codes.row(row),
+            Self::Run(codes) => codes.row(row),
+        }
+    }
+}
+
+/// A row that may be among the nearest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) source: usize,
+    pub(super) row: usize,
+}
+
+/// What to search for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    pub(super) field: usize,
+    pub(super) vector: &'a [f32],
+    pub(super) top_k: usize,
+    /// Share of the nearest to be found.
+    pub(super) recall: f32,
+    /// How this index's data differs from what probing expects.
+    pub(super) calibration: f32,
+    pub(super) with_metadata: bool,
+}
+
+/// Compares two documents by their keys, in these segments.
+pub(super) type SegmentKeyOrder<'a> = &'a (dyn Fn(&[Segment], Place, Place) -> Ordering + Sync);
+
+/// The part of a search that goes by clusters.
+#[derive(Debug, Default)]
+pub(super) struct Probe {
+    view: Arc<View>,
+    targets: Vec<Target>,
+    /// First the rows that match in segments where they are few; then what the clusters say.
+    rows: Vec<Row>,
+    searched: bool,
+    /// Exact ranks, by the order of `rows`; of the best alone once all are `ranked`.
+    ranks: Vec<Candidate>,
+    ranked: bool,
+    /// How many there were.
+    candidates: usize,
+    is_done: bool,
+}
+
+impl Probe {
+    pub(super) fn new(view: Arc<View>, targets: Vec<Target>, matches: Vec<Row>) -> Self {
+        Self { view, targets, rows: matches, ..Self::default() }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Rows whose exact distance was computed.
+    pub(super) fn candidates(&self) -> usize {
+        self.candidates
+    }
+
+    /// Goes on as far as memory allows; `Some`: this has to be read first. At the end the best
+    /// candidates are in `top`.
+    pub(super) fn advance(
+        &mut self,
+        loaded: &mut Loaded,
+        query: &PreparedQuery,
+        wish: &Wish<'_>,
+        work: &mut Work,
+        top: &mut TopK,
+        order: SegmentKeyOrder<'_>,
+    ) -> Result<Option<Missing>, Error> {
+        if !self.searched {
+            if let Some(missing) = self.search(loaded, wish, work)? {
+                return Ok(Some(missing));
+            }
+            self.searched = true;
+        }
+        if !self.ranked {
+            if let Some(missing) = self.rank(loaded, query, wish)? {
+                return Ok(Some(missing));
+            }
+            self.candidates = self.ranks.len();
+            keep_best(&mut self.ranks, wish.top_k);
+            self.ranked = true;
+        }
+        let keys = self.ranks.iter().filter_map(|candidate| key_part(loaded, candidate.place));
+        let keys: Vec<Wanted> = keys.collect();
+        if let Some(missing) = loaded.hold(keys)? {
+            return Ok(Some(missing));
+        }
+        let segments = loaded.segments();
+        let order: KeyOrder<'_> = &|a, b| order(segments, a, b);
+        self.ranks.drain(..).for_each(|candidate| top.offer(candidate, order));
+        self.is_done = true;
+        Ok(None)
+    }
+
+    /// Searches the lists of all targets together.
+    fn search(
+        &mut self,
+        loaded: &mut Loaded,
+        wish: &Wish<'_>,
+        work: &mut Work,
+    ) -> Result<Option<Missing>, Error> {
+        let request = Request {
+            target: wish.recall,
+            calibration: wish.calibration,
+            ..Request::nearest(wish.top_k)
+        };
+        while !self.targets.is_empty() {
+            let wanted = match self.search_once(loaded, wish, &request) {
+                Ok(done) => {
+                    *work = done;
+                    return Ok(None);
+                }
+                Err(wanted) => wanted,
+            };
+            heat(loaded, &wanted);
+            if let Some(missing) = loaded.hold(wanted)? {
+                return Ok(Some(missing));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `Err`: these lists are needed.
+    fn search_once(
+        &mut self,
+        loaded: &Loaded,
+        wish: &Wish<'_>,
+        request: &Request,
+    ) -> Result<Work, Vec<Wanted>> {
+        let segments = loaded.segments();
+        let parts = self.targets.iter().map(|target| target.part(segments, wish.field));
+        let parts: Vec<_> = parts.collect();
+        let kernels = loaded.origin().context.kernels;
+        let (view, targets, rows) = (&self.view, &self.targets, &mut self.rows);
+        SEARCHER.with_borrow_mut(|searcher| {
+            let searcher = searcher.get_or_insert_with(|| Searcher::new(kernels));
+            match searcher.search(wish.vector, &parts, request) {
+                Outcome::Done(work) => {
+                    let row = |near: &ann::Near| {
+                        targets[near.part as usize].row(view, wish.field, near.row)
+                    };
+                    rows.extend(searcher.near().iter().map(row));
+                    Ok(work)
+                }
+                Outcome::Missing => {
+                    let missing = searcher.missing().iter();
+                    let wanted = missing.map(|(part, list)| {
+                        let source = targets[*part as usize].source;
+                        (source, segments[source].list_part(wish.field, *list))
+                    });
+                    Err(wanted.collect())
+                }
+            }
+        })
+    }
+
+    /// Exact ranks of all rows, a window of them at a time.
+    fn rank(
+        &mut self,
+        loaded: &mut Loaded,
+        query: &PreparedQuery,
+        wish: &Wish<'_>,
+    ) -> Result<Option<Missing>, Error> {
+        let window = (window_bytes(&loaded.origin().context) / EXTENT_BYTES).max(1);
+        while self.ranks.len() < self.rows.len() {
+            let rest = &self.rows[self.ranks.len()..];
+            let rest = &rest[..window.min(rest.len())];
+            let extents = rest.iter().filter_map(|row| {
+                let segment = loaded.segments().get(row.source)?;
+                let extent = segment.extent_of_row(wish.field, row.row);
+                Some((row.source, segment.vector_part(wish.field, extent)))
+            });
+            let extents: Vec<Wanted> = extents.collect();
+            let segments = match loaded.with(extents)? {
+                Ok(segments) => segments,
+                Err(missing) => return Ok(Some(missing.and(answers_ahead(loaded, wish, rest)?))),
+            };
+            let rank = |row: &Row| {
+                let (values, doc) = match segments.get(row.source) {
+                    Some(segment) => {
+                        let doc = segment.doc_of_row(wish.field, row.row);
+                        (segment.rows(wish.field, row.row..row.row + 1).values, doc)
+                    }
+                    None => {
+                        let chunk = &self.view.chunk(row.source).chunk;
+                        let doc = chunk.doc_of(wish.field, row.row);
+                        (chunk.rows(wish.field, row.row..row.row + 1).values, doc)
+                    }
+                };
+                let rank = rank_row(query, values);
+                let source = u32::try_from(row.source).expect("far below 2^32 sources");
+                Candidate { rank, place: Place { source, doc } }
+            };
+            self.ranks.extend(rest.iter().map(rank));
+        }
+        Ok(None)
+    }
+}
+
+/// Keys and metadata of rows, any of which may be an answer: read beside their vectors they cost no
+/// wait.
+fn answers_ahead(loaded: &Loaded, wish: &Wish<'_>, rows: &[Row]) -> Result<Missing, Error> {
+    let of_segments = rows.iter().filter(|row| row.source < loaded.segments().len());
+    let parts = of_segments.flat_map(|row| {
+        let segment = &loaded.segments()[row.source];
+        let doc = segment.doc_of_row(wish.field, row.row);
+        let metadata = wish.with_metadata.then(|| segment.metadata_part(doc)).flatten();
+        let parts = segment.key_part(doc).into_iter().chain(metadata);
+        parts.map(|part| (row.source, part))
+    });
+    let mut parts: Vec<Wanted> = parts.collect();
+    parts.sort_unstable();
+    parts.dedup();
+    loaded.missing(parts)
+}
+
+fn key_part(loaded: &Loaded, place: Place) -> Option<Wanted> {
+    let source = place.source as usize;
+    Some((source, loaded.segments().get(source)?.key_part(place.doc)?))
+}
+
+/// Keeps the `count` best and all that are as good as the last of them.
+fn keep_best(candidates: &mut Vec<Candidate>, count: usize) {
+    candidates.sort_by(|a, b| a.rank.total_cmp(&b.rank).then(a.place.cmp(&b.place)));
+    let Some(last) = count.checked_sub(1).and_then(|last| candidates.get(last)) else { return };
+    let worst = last.rank;
+    candidates.truncate(candidates.partition_point(|candidate| candidate.rank <= worst));
+}
+
+/// Notes that lists are asked for one by one.
+fn heat(loaded: &Loaded, wanted: &[Wanted]) {
+    for (source, part) in wanted {
+        if let Some((range, _)) = loaded.segments()[*source].place(*part) {
+            loaded.views()[*source].heat.add(range.end - range.start);
+        }
+    }
+}
+
+/// What of a segment is to be held whole rather than piece by piece.
+///
+/// Of codes: those in memory already, and those of which queries have asked for so much in pieces that they
+/// may as well be read at once, if memory has room. Of a small segment, which is read whole, everything.
+pub(super) fn resident(loaded: &Loaded, number: usize, field: usize) -> Vec<PartId> {
+    if loaded.is_small(number) {
+        let keys = PartId::Section(SectionKind::KEYS, 0);
+        let codes = [SectionKind::CODES, SectionKind::ROW_CODES];
+        let codes = codes.map(|kind| PartId::Section(kind, field as u8));
+        return [keys].into_iter().chain(codes).collect();
+    }
+    let room = loaded.origin().context.budget.cache_bytes as u64 / 3;
+    let segment = &loaded.segments()[number];
+    let is_hot = |bytes: u64| bytes <= room && loaded.views()[number].heat.reached(bytes);
+    let section = |kind| PartId::Section(kind, field as u8);
+    let codes = section(SectionKind::CODES);
+    let whole = segment.place(codes).map_or(0, |(range, _)| range.end - range.start);
+    let hot = is_hot(whole);
+    let wanted = [codes, section(SectionKind::ROW_CODES)].into_iter().filter(|part| {
+        let bytes = segment.place(*part).map_or(u64::MAX, |(range, _)| range.end - range.start);
+        loaded.has((number, *part)) || (hot && bytes <= room)
+    });
+    wanted.collect()
+}
+
+/// Rows of documents, as a mask.
+pub(crate) fn mask(segment: &Segment, field: usize, docs: &roaring::RoaringBitmap) -> RowMask {
+    let rows = segment.row_count(field) as u32;
+    if segment.rows_are_docs(field) {
+        return RowMask::from_bitmap(docs, rows);
+    }
+    RowMask::from_bitmap(&docs.iter().filter_map(|doc| row(segment, field, doc)).collect(), rows)
+}
+
+/// All rows but those of some documents, as a mask.
+pub(crate) fn mask_without(
+    segment: &Segment,
+    field: usize,
+    docs: &roaring::RoaringBitmap,
+) -> RowMask {
+    let rows = segment.row_count(field);
+    let mut words = vec![u64::MAX; rows.div_ceil(64)];
+    if let Some(last) = words.last_mut().filter(|_| !rows.is_multiple_of(64)) {
+        *last = (1 << (rows % 64)) - 1;
+    }
+    let is_identity = segment.rows_are_docs(field);
+    let gone = docs
+        .iter()
+        .filter_map(|doc| if is_identity { Some(doc) } else { row(segment, field, doc) });
+    gone.for_each(|row| words[row as usize / 64] &= !(1 << (row % 64)));
+    RowMask::from_words(words)
+}
+
+fn row(segment: &Segment, field: usize, doc: DocId) -> Option<u32> {
+    segment.row_of(field, doc).map(|row| row as u32)
+}

@@ -1,0 +1,313 @@
+//! What a query has to read and to go over: functions of what is known before any vector was read.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+use vb_search::{Filter, Metric, PartId, RowFilter, SectionKind, Segment};
+
+use super::access::{self, Access};
+use super::clusters::{self, Probe, Target};
+use crate::fetch::{Loaded, Wanted, window_bytes};
+use crate::index::chunk::{self, ChunkView, Run};
+use crate::index::codes;
+use crate::index::view::{SegmentView, Snapshot, View};
+use crate::requests::{Explain, Precision, Query};
+
+/// Bytes of memtable vectors per piece: long enough to stream, short enough to share out. A piece of
+/// a segment is one extent.
+pub(super) const PIECE_BYTES: usize = 1 << 20;
+
+/// Which documents of each source match; `None`: all.
+pub(crate) type Matches = Vec<Option<RoaringBitmap>>;
+
+/// One source's rows, some of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) source: usize,
+    pub(super) rows: Range<usize>,
+    /// The extent of a segment that has these rows.
+    extent: Option<PartId>,
+}
+
+impl Piece {
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        self.extent.map(|extent| (self.source, extent))
+    }
+}
+
+/// Pieces that are scanned together.
+pub(super) type Window = Vec<Piece>;
+
+/// What there is to scan.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) matches: Matches,
+    /// Every row of the memtables.
+    pub(super) memtable: Window,
+    pub(super) probe: Probe,
+    pub(super) windows: VecDeque<Window>,
+}
+
+/// Whether a query goes by the clusters of a segment, if it has any.
+fn by_clusters(query: &Query, segment: &Segment) -> bool {
+    query.precision != Precision::Exact && segment.tree_part(query.field).is_some()
+}
+
+/// Parts of every segment that a query needs before it can plan, and for its answers.
+pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
+    let field = query.field;
+    let number = u8::try_from(field).expect("a schema has at most 3 vector fields");
+    let cosine = loaded.origin().schema.vector_fields[field].metric == Metric::Cosine;
+    let filtered = !matches!(query.filter, Filter::All);
+    let parts_of = |segment: &Segment| {
+        let clusters = by_clusters(query, segment);
+        let keys = PartId::Section(SectionKind::KEYS, 0);
+        let norms = PartId::Section(SectionKind::NORMS, number);
+        let parts = [
+            Some(if clusters { segment.key_directory() } else { keys }),
+            Some(PartId::Section(SectionKind::LISTS, number)),
+            (cosine && !clusters).then_some(norms),
+            segment.vector_directory(field),
+            filtered.then_some(PartId::Section(SectionKind::ATTRIBUTES, 0)),
+            query.with_metadata.then(|| segment.metadata_directory()),
+            segment.tree_part(field).filter(|_| clusters),
+        ];
+        parts.into_iter().flatten()
+    };
+    let mut wanted = Vec::with_capacity(8 * loaded.segments().len());
+    for (at, segment) in loaded.segments().iter().enumerate() {
+        wanted.extend(parts_of(segment).map(|part| (at, part)));
+        if by_clusters(query, segment) {
+            let codes = clusters::resident(loaded, at, field);
+            wanted.extend(codes.into_iter().map(|part| (at, part)));
+        }
+    }
+    wanted
+}
+
+/// What a plan is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Planner<'a> {
+    pub(super) query: &'a Query,
+    pub(super) view: &'a Arc<View>,
+    /// With the parts of [`first_wave`].
+    pub(super) loaded: &'a Loaded,
+}
+
+impl Planner<'_> {
+    fn row_bytes(&self) -> usize {
+        row_bytes(self.query, self.loaded)
+    }
+
+    /// What matches, and what of it is to be scanned in which order: first what is in memory.
+    pub(super) fn plan(self) -> (Plan, Explain) {
+        let snapshot = Snapshot { view: self.view, segments: self.loaded.segments() };
+        let matches = matches(snapshot, &self.query.filter);
+        let (memtable, mut targets) = self.memtable(&matches);
+        let (mut few, mut pieces) = (Vec::new(), Vec::new());
+        let mut explain = Explain { recall: 1.0, ..Explain::default() };
+        let segments = self.view.segments.iter().zip(snapshot.segments).zip(&matches);
+        for (number, ((view, segment), allowed)) in segments.enumerate() {
+            let allowed = allowed.as_ref();
+            let count = segment.row_count(self.query.field);
+            let has_clusters = by_clusters(self.query, segment);
+            let matching = allowed.map(RoaringBitmap::len);
+            match access::choose(self.rows_of(count, matching, has_clusters)) {
+                Access::Skip => explain.segments_skipped += 1,
+                Access::Matches => {
+                    explain.segments_matched += 1;
+                    few.extend(self.matching_rows(number, segment, allowed));
+                }
+                Access::Clusters => {
+                    explain.segments_probed += 1;
+                    let mask = view.row_mask(segment, self.query.field, allowed);
+                    targets.push(Target { source: number, run: None, mask });
+                }
+                Access::Scan => {
+                    explain.segments_scanned += 1;
+                    pieces.extend(self.extents(number, segment, allowed));
+                }
+            }
+        }
+        let at_hand = |piece: &Piece| piece.wanted().is_none_or(|part| self.loaded.has(part));
+        let (near, far): (Vec<_>, Vec<_>) = pieces.into_iter().partition(at_hand);
+        let mut windows: VecDeque<_> = [near].into_iter().filter(|near| !near.is_empty()).collect();
+        let window_bytes = window_bytes(&self.loaded.origin().context);
+        windows.extend(cut(far, (window_bytes / self.row_bytes()).max(1)));
+        (
+            Plan {
+                matches,
+                memtable,
+                probe: Probe::new(Arc::clone(self.view), targets, few),
+                windows,
+            },
+            explain,
+        )
+    }
+
+    fn rows_of(&self, rows: usize, matching: Option<u64>, has_clusters: bool) -> access::Rows {
+        access::Rows {
+            rows: rows as u64,
+            matching,
+            row_bytes: self.row_bytes() as u64,
+            has_clusters,
+            exact: self.query.precision == Precision::Exact,
+        }
+    }
+
+    fn matching_rows(
+        &self,
+        source: usize,
+        segment: &Segment,
+        allowed: Option<&RoaringBitmap>,
+    ) -> Vec<clusters::Row> {
+        let row = |doc| Some(clusters::Row { source, row: segment.row_of(self.query.field, doc)? });
+        allowed.into_iter().flatten().filter_map(row).collect()
+    }
+
+    /// The memtables: what is scanned, and the runs that are searched by their codes. Codes that are not there yet
+    /// are asked for.
+    fn memtable(&self, matches: &Matches) -> (Window, Vec<Target>) {
+        let (mut pieces, mut targets, mut wishes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut number = self.view.segments.len();
+        let by_codes = self.memtable_access(&matches[number..]) == Access::Clusters;
+        for chunks in [&self.view.frozen, &self.view.active] {
+            for run in chunk::runs(chunks) {
+                let allowed = &matches[number..number + run.chunks().len()];
+                let target = by_codes.then(|| self.run_target(number, run, allowed, &mut wishes));
+                match target.flatten() {
+                    Some(target) => targets.push(target),
+                    None => self.scan_chunks(number, run.chunks(), allowed, &mut pieces),
+                }
+                number += run.chunks().len();
+            }
+        }
+        codes::make_soon(self.loaded.origin(), wishes);
+        (pieces, targets)
+    }
+
+    /// How the memtables as a whole are best searched, given what matches in each chunk.
+    fn memtable_access(&self, matches: &[Option<RoaringBitmap>]) -> Access {
+        let chunks = self.view.chunks();
+        let rows = chunks.map(|view| view.chunk.vector_count(self.query.field)).sum();
+        let matching = matches.iter().map(|docs| docs.as_ref().map(RoaringBitmap::len)).sum();
+        access::choose(self.rows_of(rows, matching, true))
+    }
+
+    /// The run as a target, once it has codes.
+    fn run_target(
+        &self,
+        number: usize,
+        run: Run<'_>,
+        allowed: &[Option<RoaringBitmap>],
+        wishes: &mut Vec<codes::Wish>,
+    ) -> Option<Target> {
+        let field = self.query.field;
+        let cells = run.codes()?;
+        let rows_min = self.loaded.origin().context.options.cluster_rows_min.max(1);
+        if run.vector_count(field) < rows_min {
+            return None;
+        }
+        if cells[field].get().is_none() {
+            wishes.extend(run.wish_codes(field));
+            return None;
+        }
+        let mask = run.row_mask(field, allowed).map(Arc::new);
+        Some(Target { source: number, run: Some(Arc::clone(cells)), mask })
+    }
+
+    /// All rows of chunks; those without a match are left out.
+    fn scan_chunks(
+        &self,
+        number: usize,
+        chunks: &[ChunkView],
+        allowed: &[Option<RoaringBitmap>],
+        pieces: &mut Window,
+    ) {
+        let rows_max = (PIECE_BYTES / self.row_bytes()).max(1);
+        for ((source, view), allowed) in (number..).zip(chunks).zip(allowed) {
+            if allowed.as_ref().is_some_and(RoaringBitmap::is_empty) {
+                continue;
+            }
+            let count = view.chunk.vector_count(self.query.field);
+            let rows = |start| start..count.min(start + rows_max);
+            let piece = |start| Piece { source, rows: rows(start), extent: None };
+            pieces.extend((0..count).step_by(rows_max).map(piece));
+        }
+    }
+
+    fn extents(
+        &self,
+        source: usize,
+        segment: &Segment,
+        allowed: Option<&RoaringBitmap>,
+    ) -> Vec<Piece> {
+        let field = self.query.field;
+        let piece = |extent| Piece {
+            source,
+            rows: segment.extent_rows(field, extent),
+            extent: Some(segment.vector_part(field, extent)),
+        };
+        match allowed {
+            None => (0..segment.extent_count(field)).map(piece).collect(),
+            Some(docs) => segment.extents_with(field, docs).into_iter().map(piece).collect(),
+        }
+    }
+}
+
+/// Bytes of a vector.
+pub(super) fn row_bytes(query: &Query, loaded: &Loaded) -> usize {
+    loaded.origin().schema.vector_fields[query.field].dimension as usize * 4
+}
+
+/// Cuts pieces, in order, into windows of about so many rows.
+fn cut(pieces: Vec<Piece>, rows_max: usize) -> Vec<Window> {
+    let mut windows: Vec<Window> = Vec::new();
+    let mut rows = rows_max;
+    for piece in pieces {
+        let count = piece.rows.len();
+        match windows.last_mut() {
+            Some(last) if rows + count <= rows_max => {
+                rows += count;
+                last.push(piece);
+            }
+            _ => {
+                rows = count;
+                windows.push(vec![piece]);
+            }
+        }
+    }
+    windows
+}
+
+/// The filter as an exact set of documents per source. Needs attributes.
+fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
+    if matches!(filter, Filter::All) {
+        return vec![None; snapshot.view.source_count()];
+    }
+    let segments = snapshot.view.segments.iter().zip(snapshot.segments).collect::<Vec<_>>();
+    let select =
+        |(view, segment): (&SegmentView, &Segment)| segment.select(filter) - view.deleted.as_ref();
+    let in_segments = segments.into_par_iter().map(|source| Some(select(source)));
+    let mut matches: Matches = in_segments.collect();
+    let rows = RowFilter::new(filter);
+    for chunks in [&snapshot.view.frozen, &snapshot.view.active] {
+        let is_small = filter.tests() < MANY_TESTS && chunks.len() < MANY_CHUNKS;
+        let selected: Vec<RoaringBitmap> = if is_small {
+            chunks.par_iter().map(|view| view.select(&rows)).collect()
+        } else {
+            let runs = chunk::runs(chunks).into_par_iter();
+            runs.flat_map_iter(|run| run.select(filter, &rows)).collect()
+        };
+        matches.extend(selected.into_iter().map(Some));
+    }
+    matches
+}
+
+/// A filter of so many tests goes by columns through memtables, too.
+const MANY_TESTS: usize = 16;
+/// So does every filter through so many chunks.
+const MANY_CHUNKS: usize = 16;

@@ -1,0 +1,342 @@
+//! Looking into lists, nearest first, until going on is not worth while.
+
+use vb_kernel::{CodeBlocks, CodeQuery};
+
+use super::super::index::{Index, is_row};
+use super::super::recall::care;
+use super::super::source::{Part, Source};
+use super::route::{Stop, by_base};
+use super::{Checkpoint, Near, Query, Request, Searcher, Waiting};
+use crate::schema::Metric;
+
+/// Stops that are put in order at a time.
+const ORDERED: usize = 64;
+/// Lists whose survivors are looked at at once and best first, so that the threshold falls soon.
+const SORTED_LISTS: usize = 3;
+/// Survivors of such a list that are put in order.
+const SORTED_SURVIVORS: usize = 64;
+/// Bytes of the next list to prefetch; the processor itself goes on from there.
+const HEAD_BYTES: usize = 1024;
+/// Survivors whose rows are prefetched.
+const PREFETCHED_ROWS: usize = 96;
+
+/// How far a search has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    /// Stops looked into, or passed by.
+    place: usize,
+    /// Stops in order.
+    ordered: usize,
+    /// Whether all lists of trees are among the stops.
+    is_whole: bool,
+    /// Whether the flat parts were looked into.
+    is_flat_done: bool,
+}
+
+impl Searcher {
+    /// Looks into lists until there is enough; false if lists are missing.
+    pub(super) fn probe<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) -> bool {
+        let mut progress = Progress::default();
+        while self.goes_on(parts, request, &mut progress) {
+            let stop = self.stops[progress.place];
+            if self.is_enough(&stop, parts, request, progress.place) {
+                if self.close(&stop, parts) {
+                    break;
+                }
+                progress.place += 1;
+                continue;
+            }
+            let Some(run) = run(parts, &stop) else {
+                self.name_missing(parts, &mut progress);
+                return false;
+            };
+            self.prefetch(parts, self.stops.get(progress.place + 1));
+            self.look_into(&stop, run, parts, progress.place < SORTED_LISTS);
+            progress.place += 1;
+            if progress.place == SORTED_LISTS && !self.probe_flats(parts, &mut progress) {
+                self.name_missing(parts, &mut progress);
+                return false;
+            }
+        }
+        if !self.probe_flats(parts, &mut progress) {
+            self.name_missing(parts, &mut progress);
+            return false;
+        }
+        self.second_stage(parts, self.waiting.len());
+        self.cut();
+        self.work.recall = self.estimate(parts);
+        true
+    }
+
+    /// Whether there is another list; makes it the next in order.
+    fn goes_on<S: Source>(
+        &mut self,
+        parts: &[Part<'_, S>],
+        request: &Request,
+        progress: &mut Progress,
+    ) -> bool {
+        let place = progress.place;
+        if place >= request.lists_max && self.known_rank(request.k).is_some() {
+            return false;
+        }
+        if place == self.stops.len()
+            && (std::mem::replace(&mut progress.is_whole, true) || !self.route_rest(parts))
+        {
+            return false;
+        }
+        if place >= progress.ordered {
+            progress.ordered = self.order(place, ORDERED);
+        }
+        true
+    }
+
+    /// Puts the next `count` stops from `start` in order; returns where they end.
+    fn order(&mut self, start: usize, count: usize) -> usize {
+        let rest = &mut self.stops[start..];
+        let count = count.min(rest.len());
+        if count < rest.len() {
+            rest.select_nth_unstable_by(count, by_base);
+        }
+        rest[..count].sort_unstable_by(by_base);
+        start + count
+    }
+
+    /// The rank of the k-th nearest so far, here or elsewhere.
+    fn known_rank(&self, k: usize) -> Option<f32> {
+        let known = self.nearest.get(self.named + k - 1).map(|near| near.rank.min(self.bound));
+        known.or(Some(self.bound).filter(|bound| *bound < f32::INFINITY))
+    }
+
+    /// Whether this list, and so those after it of its part, are not worth while.
+    fn is_enough<S>(
+        &mut self,
+        stop: &Stop,
+        parts: &[Part<'_, S>],
+        request: &Request,
+        place: usize,
+    ) -> bool {
+        let query = &mut self.queries[stop.part as usize];
+        if query.is_closed {
+            return true;
+        }
+        let index = parts[stop.part as usize].index;
+        let is_among_some = query.share < 1.0 && query.passed < query.share * index.rows_per_list;
+        if query.nearest == f32::INFINITY || is_among_some {
+            query.nearest = stop.base;
+        }
+        let Some(rank) = self.known_rank(request.k) else { return false };
+        let query = &self.queries[stop.part as usize];
+        let slack = if self.by_codes { 0.0 } else { self.slack(index, stop) };
+        let strain = query.strain(index, stop.base, rank + slack);
+        if let Some(trace) = &mut self.trace {
+            let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
+            trace.push(Checkpoint { strain, rows });
+            return false;
+        }
+        let left = care(query.density()) * Request::left(index);
+        let aim = 1.0 - (1.0 - request.target) * left;
+        if place < SORTED_LISTS || strain <= index.model.stop(aim) * request.calibration {
+            return false;
+        }
+        let missed = (1.0 - index.model.recall(strain)) / left;
+        self.queries[stop.part as usize].recall = (1.0 - missed).max(0.0);
+        true
+    }
+
+    /// Looks into no more lists of a part; true if no part is left.
+    fn close<S>(&mut self, stop: &Stop, parts: &[Part<'_, S>]) -> bool {
+        self.queries[stop.part as usize].is_closed = true;
+        let is_over = |(query, part): (&Query, &Part<'_, S>)| {
+            query.is_closed || query.is_done || part.index.is_flat() || part.count() == 0
+        };
+        self.queries.iter().zip(parts).all(is_over)
+    }
+
+    /// The estimated share of the wanted that was found, over all parts.
+    fn estimate<S>(&self, parts: &[Part<'_, S>]) -> f32 {
+        let of = |(sum, rows): (f32, f32), (query, part): (&Query, &Part<'_, S>)| {
+            let count = part.count() as f32;
+            (sum + count * query.recall, rows + count)
+        };
+        let (sum, rows) = self.queries.iter().zip(parts).fold((0.0, 0.0), of);
+        if rows > 0.0 { sum / rows } else { 1.0 }
+    }
+
+    /// How far bounds lie below distances, about.
+    fn slack(&self, index: &Index, stop: &Stop) -> f32 {
+        const SQRT_HALF_PI: f32 = 1.253_314;
+        let spread = index.lists[stop.list as usize].spread;
+        let slope = SQRT_HALF_PI * (spread / index.shape.padded() as f32).sqrt();
+        let factor = if index.shape.metric == Metric::InnerProduct { 1.0 } else { 2.0 };
+        factor * slope * self.queries[stop.part as usize].margin
+    }
+
+    /// Looks into all lists of flat parts, once; false if one is missing.
+    fn probe_flats<S: Source>(&mut self, parts: &[Part<'_, S>], progress: &mut Progress) -> bool {
+        if std::mem::replace(&mut progress.is_flat_done, true) {
+            return true;
+        }
+        for place in 0..self.flats.len() {
+            let stop = self.flats[place];
+            let Some(run) = run(parts, &stop) else { return false };
+            self.prefetch(parts, self.flats.get(place + 1));
+            self.look_into(&stop, run, parts, place < SORTED_LISTS);
+        }
+        true
+    }
+
+    fn prefetch<S: Source>(&self, parts: &[Part<'_, S>], stop: Option<&Stop>) {
+        let Some(stop) = stop else { return };
+        if let Some(next) = run(parts, stop) {
+            let part = &parts[stop.part as usize];
+            let head = match part.allowed {
+                None => &next[..next.len().min(HEAD_BYTES)],
+                // Its row numbers, which are looked at first.
+                Some(_) => {
+                    let list = &part.index.lists[stop.list as usize];
+                    &next[part.index.shape.blocks_bytes(list.count as usize)..]
+                }
+            };
+            self.kernels.prefetch_bytes(head);
+        }
+    }
+
+    /// Names all lists that are missing of those that the search is likely to look into next.
+    fn name_missing<S: Source>(&mut self, parts: &[Part<'_, S>], progress: &mut Progress) {
+        let place = progress.place;
+        let part = |stop: &Stop| &parts[stop.part as usize];
+        let first = self.stops.first().map_or(0, |stop| lists_at_start(part(stop)));
+        let wave =
+            if place == 0 { first } else { (place / 2 + 8).max(first.saturating_sub(place)) };
+        self.order(place, wave);
+        let wave = self.stops[place..].iter().take(wave).chain(&self.flats);
+        let missing = wave.filter(|stop| run(parts, stop).is_none());
+        self.missing.extend(missing.map(|stop| (stop.part, stop.list)));
+    }
+
+    /// Scans a list, and finds the distances of the survivors of the one before, or of its own.
+    fn look_into<S: Source>(
+        &mut self,
+        stop: &Stop,
+        run: &[u8],
+        parts: &[Part<'_, S>],
+        at_once: bool,
+    ) {
+        let before = self.waiting.len();
+        let part = &parts[stop.part as usize];
+        if !self.scan(stop, run, part) {
+            self.work.lists_skipped += 1;
+        }
+        if !self.by_codes {
+            return;
+        }
+        self.prefetch_rows(parts, before);
+        if at_once {
+            self.sort_best();
+            self.second_stage(parts, self.waiting.len());
+        } else {
+            self.second_stage(parts, before);
+        }
+    }
+
+    /// Scans a list for vectors that may be near enough; false if none of its rows counts.
+    fn scan<S>(&mut self, stop: &Stop, run: &[u8], part: &Part<'_, S>) -> bool {
+        let index = part.index;
+        let list = &index.lists[stop.list as usize];
+        let (blocks, rows) = run.split_at(index.shape.blocks_bytes(list.count as usize));
+        let (rows, _) = rows.as_chunks::<4>();
+        let rows = &rows[..list.count as usize];
+        let mut counts = list.count;
+        self.queries[stop.part as usize].met += list.count as f32;
+        if let Some(mask) = part.allowed {
+            self.words.clear();
+            self.kernels.mask_words(rows, mask.words(), &mut self.words);
+            counts = self.words.iter().map(|word| word.count_ones()).sum();
+            if counts == 0 {
+                return false;
+            }
+        }
+        let query = &mut self.queries[stop.part as usize];
+        query.passed += counts as f32;
+        query.looked += query.weight * counts as f32;
+        let words = part.allowed.map(|_| self.words.as_slice());
+        let query = &self.queries[stop.part as usize];
+        let code_query = CodeQuery {
+            table: &query.table.bytes,
+            scale: query.table.scale,
+            bias: query.table.bias + query.margin,
+            base: stop.base,
+        };
+        let blocks = CodeBlocks { bytes: blocks, count: list.count as usize };
+        let threshold = self.threshold();
+        self.survivors.clear();
+        self.kernels.scan_codes(&blocks, &code_query, words, threshold, &mut self.survivors);
+        self.work.lists += 1;
+        self.work.codes += list.count as usize;
+        self.work.bytes += run.len();
+        self.take_survivors(stop.part, rows, index.rows);
+        true
+    }
+
+    /// Puts survivors among the waiting, or, without CODES, among the candidates.
+    fn take_survivors(&mut self, part: u32, rows: &[[u8; 4]], rows_end: u32) {
+        for place in 0..self.survivors.len() {
+            let survivor = self.survivors[place];
+            let row = u32::from_le_bytes(rows[survivor.place as usize]);
+            if !is_row(row, rows_end) {
+                continue;
+            }
+            if self.by_codes {
+                self.waiting.push(Waiting { bound: survivor.bound, part, row });
+            } else if survivor.bound < self.threshold() {
+                self.offer(Near { rank: survivor.bound, part, row });
+            }
+        }
+    }
+
+    fn prefetch_rows<S: Source>(&self, parts: &[Part<'_, S>], from: usize) {
+        for waiting in self.waiting[from..].iter().take(PREFETCHED_ROWS) {
+            if let Some(row) = parts[waiting.part as usize].source.row(waiting.row) {
+                self.kernels.prefetch_bytes(row);
+            }
+        }
+    }
+
+    /// Puts those of the waiting with the lowest bounds first.
+    fn sort_best(&mut self) {
+        let order = |a: &Waiting, b: &Waiting| a.bound.total_cmp(&b.bound).then(a.row.cmp(&b.row));
+        let count = SORTED_SURVIVORS.min(self.waiting.len());
+        if count < self.waiting.len() {
+            self.waiting.select_nth_unstable_by(count, order);
+        }
+        self.waiting[..count].sort_unstable_by(order);
+    }
+
+    /// Finds the distances by CODES of the first `count` of the waiting, as far as they may be near enough.
+    fn second_stage<S: Source>(&mut self, parts: &[Part<'_, S>], count: usize) {
+        for place in 0..count {
+            let Waiting { bound, part, row } = self.waiting[place];
+            if bound < self.threshold()
+                && let Some(near) = self.score(part, row, &parts[part as usize])
+            {
+                self.offer(near);
+            }
+        }
+        self.waiting.drain(..count);
+    }
+}
+
+/// The run of a stop, if it is loaded.
+fn run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &Stop) -> Option<&'a [u8]> {
+    let part = &parts[stop.part as usize];
+    let place = part.index.list_place(stop.list);
+    part.source.list(stop.list).filter(|run| run.len() as u64 == place.end - place.start)
+}
+
+/// How many lists to load at once for a search of a part.
+fn lists_at_start<S>(part: &Part<'_, S>) -> usize {
+    const MORE_MAX: f32 = 6.0;
+    let share = part.count() as f32 / part.index.rows.max(1) as f32;
+    let more = if share > 0.0 { (1.0 / share.sqrt()).min(MORE_MAX) } else { MORE_MAX };
+    (part.index.model.lists_at_start as f32 * more) as usize
+}

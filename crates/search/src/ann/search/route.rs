@@ -1,0 +1,103 @@
+//! Which lists, in which order, of all parts.
+
+use super::super::source::{Part, Source};
+use super::super::tree::{Lookup, by_cost};
+use super::{Request, Searcher};
+use crate::schema::Metric;
+
+/// Lists of a part that are put in order first; more only if those were not enough.
+const FIRST: f32 = 256.0;
+
+/// A list to look into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// Squared distance of the query to its centroid, or the negated inner product.
+    pub(super) base: f32,
+    pub(super) part: u32,
+    pub(super) list: u32,
+}
+
+/// The order of looking into lists.
+pub(super) fn by_base(a: &Stop, b: &Stop) -> std::cmp::Ordering {
+    a.base.total_cmp(&b.base).then((a.part, a.list).cmp(&(b.part, b.list)))
+}
+
+/// Groups of a tree to look into for a recall.
+fn groups(groups: usize, target: f32) -> usize {
+    let share = match target {
+        ..0.93 => 0.9,
+        ..0.96 => 1.2,
+        ..0.985 => 1.7,
+        _ => 2.8,
+    };
+    (((groups as f32).sqrt() * share).ceil() as usize).max(4)
+}
+
+impl Searcher {
+    /// Fills `stops` with the nearest lists of parts with trees, and `flats` with all lists of flat ones.
+    pub(super) fn route<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) {
+        for (number, part) in (0..).zip(parts) {
+            if self.queries[number as usize].is_done || part.count() == 0 {
+                continue;
+            }
+            match &part.index.tree {
+                None => self.all_lists(number, part),
+                Some(tree) => {
+                    // The fewer rows count, the more lists will be needed.
+                    const MORE_MAX: f32 = 8.0;
+                    let share = self.queries[number as usize].share;
+                    let more = (1.0 / share.sqrt()).min(MORE_MAX);
+                    let groups = groups(tree.groups(), request.target) as f32 * more;
+                    self.nearest_lists(number, part, groups as usize, (FIRST * more) as usize);
+                }
+            }
+        }
+    }
+
+    /// Adds the lists of parts with trees that `route` left out; false if there was none.
+    pub(super) fn route_rest<S: Source>(&mut self, parts: &[Part<'_, S>]) -> bool {
+        let before = self.stops.len();
+        let mut known: Vec<Vec<bool>> =
+            parts.iter().map(|part| vec![false; part.index.lists.len()]).collect();
+        for stop in &self.stops {
+            known[stop.part as usize][stop.list as usize] = true;
+        }
+        for (number, part) in (0..).zip(parts) {
+            if !self.queries[number as usize].is_done && part.count() > 0 {
+                self.nearest_lists(number, part, usize::MAX, usize::MAX);
+            }
+        }
+        let mut place = 0;
+        self.stops.retain(|stop| {
+            place += 1;
+            place <= before || !known[stop.part as usize][stop.list as usize]
+        });
+        self.stops.len() > before
+    }
+
+    fn nearest_lists<S>(&mut self, number: u32, part: &Part<'_, S>, groups: usize, count: usize) {
+        let Some(tree) = &part.index.tree else { return };
+        let query = &self.queries[number as usize];
+        let by_product = part.index.shape.metric == Metric::InnerProduct;
+        let lookup = Lookup { groups, by_product, kernels: self.kernels };
+        tree.find(&query.values, &lookup, &mut self.scratch);
+        let found = &mut self.scratch.found;
+        if count < found.len() {
+            found.select_nth_unstable_by(count, by_cost);
+            found.truncate(count);
+        }
+        let stop =
+            |&(cost, list): &(f32, u32)| Stop { base: cost + query.shift, part: number, list };
+        self.stops.extend(found.iter().map(stop));
+    }
+
+    fn all_lists<S>(&mut self, number: u32, part: &Part<'_, S>) {
+        let query = &self.queries[number as usize];
+        let base = match part.index.shape.metric {
+            Metric::InnerProduct => query.shift,
+            Metric::Euclidean | Metric::Cosine => query.squared,
+        };
+        let lists = 0..part.index.lists.len() as u32;
+        self.flats.extend(lists.map(|list| Stop { base, part: number, list }));
+    }
+}

@@ -1,0 +1,155 @@
+//! The cluster index of one vector field, as sections.
+//!
+//! ```text
+//! centroids:  header (counts: rows, 0)      | 48 zero bytes | tree of crate::ann
+//! codes:      header (counts: rows, 0)      | 48 zero bytes | lists of crate::ann, one after another
+//! row codes:  header (counts: rows, stride) | 48 zero bytes | codes x rows
+//! ```
+//!
+//! What is inside is told in [`crate::ann`]. The tree says where each list lies and has its CRC32C, so
+//! that lists can be read alone. Rows are those of the vectors section, in its order.
+
+use super::corrupt;
+use super::section::{Body, SectionKind};
+use super::vectors::{PADDING, VALUES, head};
+use crate::ann::{self, Index};
+use crate::decode::Corrupt;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// The sections of a built index, for a segment of `docs` documents: ROW_CODES, CODES, CENTROIDS.
+pub fn cluster_sections(docs: u32, built: &ann::Built) -> [(SectionKind, Vec<u8>); 3] {
+    let rows = built.order.len();
+    let stride = built.codes.len().checked_div(rows).unwrap_or(0) as u32;
+    let rows = rows as u32;
+    let wrap = |kind, counts, bytes: &[u8]| {
+        let mut out = head(kind, docs, counts);
+        out.extend_from_slice(bytes);
+        (kind, out)
+    };
+    [
+        wrap(SectionKind::ROW_CODES, [rows, stride], &built.codes),
+        wrap(SectionKind::CODES, [rows, 0], &built.lists),
+        wrap(SectionKind::CENTROIDS, [rows, 0], &built.tree),
+    ]
+}
+
+/// What is inside a section of one of these kinds.
+fn unwrap(kind: SectionKind, docs: u32, section: &Bytes) -> Result<(Bytes, [u32; 2]), Corrupt> {
+    let mut body = Body::open_for(kind, docs, section)?;
+    let counts = body.counts;
+    body.check(counts[0] <= docs, "more rows than documents")?;
+    body.take(PADDING)?;
+    Ok((body.rest(), counts))
+}
+
+/// The tree in a centroids section.
+pub(crate) fn open_tree(docs: u32, section: &Bytes) -> Result<Index, Corrupt> {
+    let (tree, [rows, _]) = unwrap(SectionKind::CENTROIDS, docs, section)?;
+    let index = Index::open(&tree)?;
+    if index.rows() == rows { Ok(index) } else { Err(corrupt("rows of a cluster index")) }
+}
+
+/// All lists, or one of them.
+#[derive(Debug)]
+pub(crate) struct CodeBytes {
+    bytes: Bytes,
+    /// What a look at them against their tree came to: once is enough.
+    checked: OnceLock<Result<(), Corrupt>>,
+}
+
+impl CodeBytes {
+    /// Lists as they are stored, without a header.
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self { bytes, checked: OnceLock::new() }
+    }
+
+    /// The lists in a codes section.
+    pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
+        Ok(Self::new(unwrap(SectionKind::CODES, docs, section)?.0))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Checks the bytes as one list of the index.
+    pub(crate) fn check_list(&self, index: &Index, list: u32) -> Result<(), Corrupt> {
+        *self.checked.get_or_init(|| index.check_list(list, &self.bytes))
+    }
+
+    /// Checks the bytes as all lists of the index.
+    pub(crate) fn check_all(&self, index: &Index) -> Result<(), Corrupt> {
+        *self.checked.get_or_init(|| {
+            (0..index.lists()).try_for_each(|list| {
+                let bytes = slice(&self.bytes, &index.list_place(list));
+                index.check_list(list, bytes.ok_or(corrupt("place of a list"))?)
+            })
+        })
+    }
+
+    /// A list among all, which were checked.
+    fn list(&self, index: &Index, list: u32) -> &[u8] {
+        slice(&self.bytes, &index.list_place(list)).expect("the lists were checked")
+    }
+}
+
+fn slice<'a>(bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
+    bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+}
+
+/// Where a list lies in the codes section, and its CRC32C.
+pub(crate) fn list_place(index: &Index, list: u32) -> (Range<u64>, u32) {
+    let place = index.list_place(list);
+    let at = |offset: u64| offset.saturating_add(VALUES as u64);
+    (at(place.start)..at(place.end), index.list_crc(list))
+}
+
+/// The codes of all rows.
+#[derive(Clone, Debug)]
+pub(crate) struct RowCodes(Bytes);
+
+impl RowCodes {
+    pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
+        let (bytes, [rows, stride]) = unwrap(SectionKind::ROW_CODES, docs, section)?;
+        let length = (rows as usize).checked_mul(stride as usize);
+        if length == Some(bytes.len()) { Ok(Self(bytes)) } else { Err(corrupt("row codes")) }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there are as many as the index has rows.
+    pub(crate) fn fit(&self, index: &Index) -> bool {
+        self.0.len() as u64 == index.codes_bytes()
+    }
+}
+
+/// What was loaded of a field's lists and row codes.
+#[derive(Clone, Copy, Debug)]
+pub struct CodesSource<'a> {
+    pub(super) index: &'a Index,
+    pub(super) all: Option<&'a CodeBytes>,
+    pub(super) lists: &'a BTreeMap<u32, Arc<CodeBytes>>,
+    pub(super) rows: Option<&'a RowCodes>,
+}
+
+impl ann::Source for CodesSource<'_> {
+    fn list(&self, list: u32) -> Option<&[u8]> {
+        match self.all {
+            Some(all) => Some(all.list(self.index, list)),
+            None => self.lists.get(&list).map(|list| list.bytes()),
+        }
+    }
+
+    fn has_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    fn row(&self, row: u32) -> Option<&[u8]> {
+        slice(self.rows?.bytes(), &self.index.row_place(row))
+    }
+}
