@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod people;
+pub mod prey;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -149,6 +150,8 @@ pub struct Call {
     pub shift: i64,
     pub signed: bool,
     pub content_md5: bool,
+    /// The value of `x-oss-content-sha256`.
+    pub payload: String,
     pub additional: Vec<&'static str>,
     /// The request target is absolute, as a proxy gets it.
     pub absolute: bool,
@@ -181,6 +184,7 @@ impl Call {
             shift: 0,
             signed: true,
             content_md5: true,
+            payload: "UNSIGNED-PAYLOAD".into(),
             additional: Vec::new(),
             absolute: false,
         }
@@ -242,7 +246,7 @@ impl Call {
     fn sign(&self, headers: &mut Vec<(String, String)>) {
         let at = now() + self.shift;
         headers.push(("x-oss-date".into(), to_basic(at)));
-        headers.push(("x-oss-content-sha256".into(), "UNSIGNED-PAYLOAD".into()));
+        headers.push(("x-oss-content-sha256".into(), self.payload.clone()));
         let mut map: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
