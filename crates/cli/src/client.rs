@@ -27,10 +27,7 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has not connected yet.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let resolver = resolve::Resolver { connect_to: settings.connect_to };
-        let connector = ureq::unversioned::transport::DefaultConnector::default();
-        let agent = ureq::Agent::with_parts(configuration(&settings)?, connector, resolver);
-        Ok(Self { agent, settings })
+        Ok(Self { agent: agent(&settings)?, settings })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -74,6 +71,13 @@ impl Client {
             ReadError::Foreign => Failure::Answer("it has no x-oss-request-id".to_owned()),
         })
     }
+}
+
+/// What opens connections by the settings.
+pub(crate) fn agent(settings: &Settings) -> Result<ureq::Agent, Failure> {
+    let resolver = resolve::Resolver { connect_to: settings.connect_to };
+    let connector = ureq::unversioned::transport::DefaultConnector::default();
+    Ok(ureq::Agent::with_parts(configuration(settings)?, connector, resolver))
 }
 
 /// Where the call goes; an error says which setting it still needs.

@@ -85,6 +85,8 @@ pub(crate) struct ServiceError {
     pub(crate) message: String,
     pub(crate) ec: String,
     pub(crate) request_id: String,
+    /// What the service itself advises, of the admin API.
+    pub(crate) advice: Option<String>,
 }
 
 /// The members of an error body that are shown.
@@ -96,6 +98,7 @@ struct ErrorBody {
     request_id: String,
     #[serde(rename = "EC")]
     ec: String,
+    next_step: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +122,7 @@ impl ServiceError {
             message: error.message,
             ec: first_given(error.ec, ec),
             request_id: first_given(error.request_id, request_id),
+            advice: error.next_step,
         }
     }
 
@@ -133,7 +137,8 @@ impl ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.without_step())?;
-        match next_step(&self.code, &self.ec, self.status) {
+        let advice = self.advice.as_deref();
+        match advice.or_else(|| next_step(&self.code, &self.ec, self.status)) {
             Some(step) => write!(f, "\n  next: {step}"),
             None => Ok(()),
         }
