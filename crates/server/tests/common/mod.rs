@@ -4,7 +4,9 @@
 //! broken heads, slow bodies, pipelining. [`Call`] builds and signs well-formed requests.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod certificates;
 pub mod cluster;
+pub mod orders;
 pub mod people;
 pub mod prey;
 
@@ -17,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use vb_api::oss::signature::{Credentials, SignInput, authorization, presign};
 use vb_api::oss::to_basic;
@@ -304,9 +306,14 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
+/// What a raw connection goes over: a socket, or TLS on one.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A raw connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     unread: Vec<u8>,
 }
 
@@ -315,8 +322,8 @@ impl Connection {
         Self::over(TcpStream::connect(addr).await.expect("the server listens"))
     }
 
-    pub fn over(stream: TcpStream) -> Self {
-        Self { stream, unread: Vec::new() }
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), unread: Vec::new() }
     }
 
     pub async fn write(&mut self, bytes: &[u8]) {
