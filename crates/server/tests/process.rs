@@ -231,6 +231,8 @@ async fn a_hang_up_reads_certificates_again() {
 fn dev_mode_refuses_to_serve_others() {
     let open = ["serve", "--dev", "--listen", "0.0.0.0:0", "--insecure-http"];
     check_failed(&binary(&open).output().unwrap(), 2, &["loopback"]);
+    let tls = ["serve", "--dev", "--tls-certificate-file", "/c.pem", "--tls-key-file", "/k.pem"];
+    check_failed(&binary(&tls).output().unwrap(), 2, &["plain HTTP", "tls.certificate_file"]);
 }
 
 #[test]

@@ -224,6 +224,39 @@ async fn files_that_make_no_certificate_stop_the_start() {
     refused(&config, "no certificate").await;
 }
 
+#[tokio::test]
+async fn the_admin_listener_has_a_certificate_of_its_own() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let files = authority.issue(&["admin.internal"]).write(dir.path());
+    let server = TestServer::with(|config| {
+        config.tls.admin_certificate_file = Some(files.certificate);
+        config.tls.admin_key_file = Some(files.key);
+        config.tls.check_interval = Duration::from_millis(100);
+    })
+    .await;
+    let addr = server.handle.admin_addr();
+    let get = async |path: &str| {
+        let stream = authority.connect(addr, "admin.internal").await.unwrap();
+        let mut connection = Connection::over(stream);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        connection.write(head.as_bytes()).await;
+        connection.answer("GET").await
+    };
+    assert_eq!(get("/readyz").await.text(), "ready\n");
+    let mut plain = Connection::open(addr).await;
+    plain.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(plain.try_answer("GET").await.is_none(), "plain HTTP is not answered");
+    let metrics = get("/metrics").await.text().to_owned();
+    let refused = "tls_handshakes_refused_total{listener=\"admin\",reason=\"failed\"} 1";
+    assert!(metrics.contains(refused), "{metrics}");
+    let renewed = authority.issue_until(&["admin.internal"], "401231235959Z");
+    renewed.write(dir.path());
+    let ends = "tls_certificate_not_after_seconds{listener=\"admin\"} 2240611199";
+    let waiting = async { while !get("/metrics").await.text().contains(ends) {} };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap();
+    assert_eq!(server.send(&list()).await.status, 200, "data is plain here");
+}
+
 /// A policy that denies the account itself what does not come over TLS.
 fn only_secure() -> Call {
     let policy = json!({"Version": "1", "Statement": [{

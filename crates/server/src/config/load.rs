@@ -315,10 +315,7 @@ fn check_limits(config: &Config) -> Result<(), Invalid> {
         (!limits.idle_timeout.is_zero(), "limits.idle_timeout: more than zero"),
         (!limits.write_timeout.is_zero(), "limits.write_timeout: more than zero"),
         (!limits.body_timeout.is_zero(), "limits.body_timeout: more than zero"),
-        (
-            limits.connections_per_address_max >= 1,
-            "limits.connections_per_address_max: at least 1",
-        ),
+        (limits.connections_per_address_max >= 1, "limits.connections_per_address_max: at least 1"),
         (!config.tls.handshake_timeout.is_zero(), "tls.handshake_timeout: more than zero"),
         (config.tls.check_interval.as_millis() >= 100, "tls.check_interval: at least 100ms"),
         (limits.body_rate_min.0 >= 1, "limits.body_rate_min: at least 1"),
@@ -399,8 +396,16 @@ mod tests {
     fn plain_http_stays_on_loopback_unless_asked() {
         assert!(refused("listen = '0.0.0.0:9100'").contains("--insecure-http"));
         assert!(refused("admin_listen = '10.0.0.1:9101'").contains("--insecure-http"));
-        let allowed = "listen = '0.0.0.0:9100'\ninsecure_http = true";
-        assert!(load(&Sources { file: Some(allowed), ..Sources::default() }).is_ok());
+        let pair = |prefix: &str| {
+            format!("tls.{prefix}certificate_file = '/c'\ntls.{prefix}key_file = '/k'\n")
+        };
+        let listen = "listen = '0.0.0.0:9100'\nadmin_listen = '10.0.0.1:9101'\n";
+        assert!(refused(&format!("{listen}{}", pair(""))).contains("admin_listen"));
+        assert!(refused(&format!("{listen}{}", pair("admin_"))).starts_with("listen"));
+        for allowed in ["insecure_http = true".to_owned(), pair("") + &pair("admin_")] {
+            let file = format!("{listen}{allowed}");
+            assert!(load(&Sources { file: Some(&file), ..Sources::default() }).is_ok());
+        }
     }
 
     #[test]

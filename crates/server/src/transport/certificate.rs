@@ -116,3 +116,31 @@ pub(super) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
 pub(super) fn chain_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     chain(&read(path)?).map_err(|why| format!("{}: {why}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_everybody_may_read_are_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files =
+            Files { certificate: folder.path().join("c.pem"), key: folder.path().join("k.pem") };
+        std::fs::write(&files.certificate, "c").unwrap();
+        std::fs::write(&files.key, "k").unwrap();
+        for (mode, expected) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&files.key, permissions).unwrap();
+            assert_eq!(files.read().ok().unwrap().exposed, expected, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_byte_moved_from_one_file_to_the_other_is_a_change() {
+        let contents = |chain: &[u8], key: &[u8]| {
+            Contents { chain: chain.to_vec(), key: key.to_vec(), exposed: false }.digest()
+        };
+        assert_eq!(contents(b"ab", b"c"), contents(b"ab", b"c"));
+        assert_ne!(contents(b"ab", b"c"), contents(b"a", b"bc"));
+    }
+}

@@ -93,18 +93,59 @@ impl Tls {
 
     /// Warns once a day when the certificate ends soon or has ended.
     fn warn_of_the_end(&self, now: i64) {
-        let left = self.not_after().saturating_sub(now);
-        let warned = self.warned_at.load(Ordering::Relaxed);
-        if left > WARNING_SECONDS || now.saturating_sub(warned) < DAY_SECONDS {
-            return;
+        let warned = now.saturating_sub(self.warned_at.load(Ordering::Relaxed)) < DAY_SECONDS;
+        let (listener, file) = (self.side.name(), self.files.certificate.display());
+        match End::of(self.not_after(), now) {
+            End::Far => return,
+            _ if warned => return,
+            End::Soon { days } => {
+                tracing::warn!(listener, %file, days, "certificate ends soon");
+            }
+            End::Past => {
+                tracing::error!(listener, %file, "certificate has ended, clients refuse it")
+            }
         }
         self.warned_at.store(now, Ordering::Relaxed);
-        let (listener, file) = (self.side.name(), self.files.certificate.display());
-        match left {
-            1.. => {
-                tracing::warn!(listener, %file, days = left / DAY_SECONDS, "certificate ends soon")
-            }
-            _ => tracing::error!(listener, %file, "certificate has ended, clients refuse it"),
+    }
+}
+
+/// How far away the end of a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Far,
+    Soon { days: i64 },
+    Past,
+}
+
+impl End {
+    /// Both in seconds since 1970.
+    fn of(not_after: i64, now: i64) -> Self {
+        match not_after.saturating_sub(now) {
+            ..=0 => Self::Past,
+            left @ ..=WARNING_SECONDS => Self::Soon { days: left / DAY_SECONDS },
+            _ => Self::Far,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_told_two_weeks_before() {
+        let now = 1_800_000_000;
+        for (days, expected) in [
+            (400, End::Far),
+            (15, End::Far),
+            (14, End::Soon { days: 14 }),
+            (1, End::Soon { days: 1 }),
+            (0, End::Past),
+            (-3, End::Past),
+        ] {
+            assert_eq!(End::of(now + days * DAY_SECONDS, now), expected, "{days}");
+        }
+        assert_eq!(End::of(now + 1, now), End::Soon { days: 0 });
+        assert_eq!(End::of(i64::MIN, i64::MAX), End::Past);
     }
 }
