@@ -86,7 +86,7 @@ pub(crate) struct ServiceError {
     pub(crate) ec: String,
     pub(crate) request_id: String,
     /// What the service itself advises, of the admin API.
-    pub(crate) advice: Option<String>,
+    pub(crate) advice: Option<Box<str>>,
 }
 
 /// The members of an error body that are shown.
@@ -98,7 +98,7 @@ struct ErrorBody {
     request_id: String,
     #[serde(rename = "EC")]
     ec: String,
-    next_step: Option<String>,
+    next_step: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]

@@ -111,8 +111,7 @@ impl Server {
         }
         office.open(api(config, &opened, tokens, &metrics));
         let service = Service::new(config, opened, Arc::clone(&metrics), phases.clone());
-        let connections =
-            Connections::new(Arc::new(service), phases.clone(), config, tls.clone());
+        let connections = Connections::new(Arc::new(service), phases.clone(), config, tls.clone());
         let data = tokio::spawn(connections.clone().run(listener));
         let certificates = watch::Sender::new(0);
         for tls in [tls, admin_tls].into_iter().flatten() {
@@ -152,10 +151,14 @@ async fn open_all(
         Some(store) => store,
         None => open::store(config).await?,
     };
-    let engine = open::engine(config, store.clone(), nodes.as_ref()).await?;
     let has_ring = ring.is_some();
     let identities = open::identities(&store, roots, ring).await?;
-    open::check_ring(&identities.snapshot(), has_ring)?;
+    if let Err(failure) = open::check_ring(&identities.snapshot(), has_ring) {
+        // A folder's lock goes with it.
+        identities.close().await;
+        return Err(failure);
+    }
+    let engine = open::engine(config, store.clone(), nodes.as_ref()).await?;
     metrics.watch(engine.clone(), store.clone());
     let audit = Audit::start(&config.audit, &config.region, metrics.audit.clone())?;
     let counters = Arc::clone(&metrics.access_log);

@@ -26,7 +26,7 @@ pub(crate) enum Who {
 /// The token of an Authorization header.
 pub(super) fn bearer(head: &Parts) -> Option<&str> {
     let text = head.headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = text.split_once(' ')?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
