@@ -42,8 +42,8 @@ pub use command::command_line;
 pub use config::{
     AdmissionConfig, AuditConfig, AuditOutput, AuditRequests, BackgroundConfig, ByteSize, Config,
     Effective, FlushConfig, Invalid, LimitConfig, LogConfig, LogFormat, LogSinks, LoggingConfig,
-    NodeConfig, QuotaConfig, ReadConsistency, Secret, Source, Sources, StoreUrl,
-    TlsConfig, TrustedProxies, load,
+    NodeConfig, QuotaConfig, ReadConsistency, Secret, Source, Sources, StoreUrl, TlsConfig,
+    TrustedProxies, load,
 };
 pub use failure::Failure;
 pub use server::{Given, Handle, Server};

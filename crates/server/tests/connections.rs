@@ -291,8 +291,11 @@ async fn a_request_that_takes_longer_than_idle_connections_may_is_answered() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_answers_is_closed() {
-    let server =
-        TestServer::with(|config| config.limits.write_timeout = Duration::from_millis(200)).await;
+    let server = TestServer::with(|config| {
+        config.limits.write_timeout = Duration::from_millis(400);
+        config.limits.idle_timeout = Duration::from_millis(100);
+    })
+    .await;
     server.index("vec", "idx", 1024, "euclidean").await;
     let vectors: Vec<_> = (0..100)
         .map(|key| json!({"key": key.to_string(), "data": {"float32": vec![0.123_456_7; 1024]}}))

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vb_policy::Network;
@@ -81,7 +82,7 @@ impl TlsConfig {
 
 /// The networks of proxies that are believed when they say who their client is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<(String, Network)>);
+pub struct TrustedProxies(Arc<[(Box<str>, Network)]>);
 
 impl TrustedProxies {
     /// Whether an address is a proxy's.
@@ -97,7 +98,7 @@ impl Value for TrustedProxies {
             Some(Network::Block { prefix: 0, .. } | Network::Everywhere) => {
                 Err(format!("{part} is everybody; name the proxies' own addresses"))
             }
-            Some(network @ Network::Block { .. }) => Ok((part.to_owned(), network)),
+            Some(network @ Network::Block { .. }) => Ok((part.into(), network)),
             Some(Network::Octets(_)) | None => {
                 Err(format!("{part} is no address or network such as 10.0.0.0/8 or fd00::/8"))
             }
@@ -106,7 +107,7 @@ impl Value for TrustedProxies {
     }
 
     fn show(&self) -> String {
-        self.0.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(",")
+        self.0.iter().map(|(text, _)| &**text).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -82,11 +82,8 @@ impl Mark {
     pub(super) fn seal(&self, key: &ClusterKey, on: Marked<'_>, now_ms: u64) -> HeaderValue {
         let digest = self.digest.map_or_else(|| NO_DIGEST.to_owned(), |digest| hex(&digest));
         let way = if self.client.secure { TLS } else { PLAIN };
-        let said = format!(
-            "{VERSION};{now_ms};{};{};{way};{digest}",
-            hex(&self.id),
-            self.client.addr
-        );
+        let said =
+            format!("{VERSION};{now_ms};{};{};{way};{digest}", hex(&self.id), self.client.addr);
         let code = key.seal(&sealed_text(&said, on));
         HeaderValue::try_from(format!("{said};{code}")).expect("digits and punctuation are ASCII")
     }

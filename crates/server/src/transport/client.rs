@@ -108,7 +108,7 @@ mod tests {
     fn strangers_name_nobody() {
         let claims = [(FORWARDED_FOR, "192.0.2.1"), (FORWARDED_PROTO, "https")];
         assert_eq!(client("192.0.2.9:5", false, &claims), ("192.0.2.9".into(), false));
-        assert_eq!(client("192.0.2.9:5", true, &[(FORWARDED_PROTO, "http")]).1, true);
+        assert!(client("192.0.2.9:5", true, &[(FORWARDED_PROTO, "http")]).1);
         assert_eq!(client("[2001:db9::1]:5", false, &claims).0, "2001:db9::1");
     }
 

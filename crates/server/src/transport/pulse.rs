@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!            first byte            head complete            answer written
-//!   Idle ----------------> Head ------------------> Busy ------------------> Idle
+//!   Idle ----------------> Head ------------------> Busy, Answer ----------> Idle
 //! ```
 //!
 //! A new connection begins in `Head`: who connects has something to ask. While it is `Busy` the
-//! pace of the body and the guard on writes bound it, not this. One timer per connection looks at
+//! pace of the body bounds it, in `Answer` the guard on writes, not this. One timer per connection looks at
 //! the pulse now and then; requests only store a number.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +38,7 @@ impl Overdue {
 const IDLE: u64 = 0;
 const HEAD: u64 = 1;
 const BUSY: u64 = 2;
+const ANSWER: u64 = 3;
 
 /// The state of one connection: milliseconds since its begin in the upper 62 bits, what it waits
 /// for in the lower two. Stream, service and timer of a connection run in one task, so the order
@@ -81,6 +82,14 @@ impl Pulse {
         }
     }
 
+    /// Nothing of an answer waits any more. One that comes in several parts may be flushed in
+    /// between; then each part that goes out begins the wait anew.
+    pub(crate) fn flushed(&self) {
+        if self.is(ANSWER) {
+            self.set(IDLE);
+        }
+    }
+
     /// A head is complete.
     pub(crate) fn asked(&self) {
         self.state.store(BUSY, Ordering::Relaxed);
@@ -88,7 +97,7 @@ impl Pulse {
 
     /// The answer is made; what is left is to write it.
     pub(crate) fn answered(&self) {
-        self.set(IDLE);
+        self.state.store(ANSWER, Ordering::Relaxed);
     }
 
     /// Resolves when the client is late.
@@ -171,6 +180,7 @@ mod tests {
         assert_eq!(late(&[(0, HEAD)]), Some((Overdue::Head, 10)));
         assert_eq!(late(&[(0, IDLE)]), Some((Overdue::Request, 60)));
         assert_eq!(late(&[(0, BUSY)]), None);
+        assert_eq!(late(&[(0, ANSWER)]), None);
     }
 
     #[test]
@@ -206,6 +216,10 @@ mod tests {
         pulse.wrote();
         assert!(pulse.is(BUSY), "a body is no head");
         pulse.answered();
+        pulse.wrote();
+        pulse.read();
+        assert!(pulse.is(ANSWER), "the guard on writes has its turn");
+        pulse.flushed();
         pulse.wrote();
         assert!(pulse.is(IDLE));
         pulse.read();

@@ -194,6 +194,9 @@ impl AsyncWrite for StallGuard {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        if poll.is_ready() {
+            this.pulse.flushed();
+        }
         this.watch(cx, poll)
     }
 

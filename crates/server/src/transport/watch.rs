@@ -102,7 +102,7 @@ impl Tls {
                 tracing::warn!(listener, %file, days, "certificate ends soon");
             }
             End::Past => {
-                tracing::error!(listener, %file, "certificate has ended, clients refuse it")
+                tracing::error!(listener, %file, "certificate has ended, clients refuse it");
             }
         }
         self.warned_at.store(now, Ordering::Relaxed);
