@@ -131,7 +131,7 @@ impl AdminClient {
                 headers.insert(AUTHORIZATION, bearer);
             }
             (None, Some(credentials)) => {
-                self.sign(credentials, operation, body, &mut headers, now)?
+                self.sign(credentials, operation, body, &mut headers, now)?;
             }
             (None, None) => {}
         }

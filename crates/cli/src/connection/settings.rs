@@ -203,7 +203,8 @@ pub(crate) fn read_admin(matches: &ArgMatches) -> Result<AdminSettings, Failure>
     let named = find(&ADMIN_ENDPOINT);
     let is_named = named.is_some();
     let endpoint = named.unwrap_or_else(|| ADMIN_ENDPOINT_DEFAULT.to_owned());
-    let settings = decide_for(endpoint, matches, &environment, &entries).map_err(Failure::Usage)?;
+    let settings =
+        decide_for(&endpoint, matches, &environment, &entries).map_err(Failure::Usage)?;
     let token = match find(&ADMIN_TOKEN_FILE) {
         Some(path) => Some(
             std::fs::read_to_string(&path)
@@ -265,7 +266,7 @@ fn decide(
 ) -> Result<Settings, String> {
     let endpoint = find(matches, environment, entries, &ENDPOINT);
     let endpoint = endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
-    decide_for(endpoint, matches, environment, entries)
+    decide_for(&endpoint, matches, environment, entries)
 }
 
 /// The value of one setting, from the first place that has it.
@@ -285,7 +286,7 @@ fn find(
 }
 
 fn decide_for(
-    endpoint: String,
+    endpoint: &str,
     matches: &ArgMatches,
     environment: &dyn Fn(&str) -> Option<String>,
     entries: &Entries,
