@@ -64,7 +64,8 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "error: no answer from {url}: {cause}\n  next: check that the service runs \
-                     there, or give the right address with --endpoint or VECTORBUCKET_URL{plain}"
+                     there, or give the right address with --endpoint or VECTORBUCKET_URL (of the \
+                     admin listener: VECTORBUCKET_ADMIN_URL){plain}"
                 )
             }
             Self::File { path, cause } => write!(f, "error: {path}: {cause}"),
