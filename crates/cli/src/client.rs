@@ -5,6 +5,7 @@
 
 mod resolve;
 mod retry;
+mod roots;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -92,7 +93,10 @@ pub(crate) fn target(settings: &Settings, call: &Call) -> Result<Target, Failure
 
 fn configuration(settings: &Settings) -> Result<ureq::config::Config, Failure> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build();
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(roots::configured()?)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
     let builder = ureq::Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)

@@ -257,6 +257,31 @@ async fn the_admin_listener_has_a_certificate_of_its_own() {
     assert_eq!(server.send(&list()).await.status, 200, "data is plain here");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_commands_trust_the_ca_they_are_told() {
+    let secure = Secure::start().await;
+    assert_eq!(secure.send(&Call::new("PUT", "vec", "")).await.status, 200);
+    let ca = secure.dir.path().join("ca.pem");
+    std::fs::write(&ca, secure.authority.pem()).unwrap();
+    let list = |trusted: Option<&Path>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vectorbucket"));
+        command.env_clear().args(["vectors-api", "list-vector-buckets", "--retry-times", "1"]);
+        command
+            .env("VECTORBUCKET_URL", format!("https://localhost:{}", secure.server.addr().port()));
+        command.env("VECTORBUCKET_ACCOUNT_ID", ACCOUNT);
+        command.env("VECTORBUCKET_ACCESS_KEY_ID", common::ACCESS_KEY_ID);
+        command.env("VECTORBUCKET_ACCESS_KEY_SECRET", common::SECRET);
+        trusted.map(|path| command.env("SSL_CERT_FILE", path));
+        let done = tokio::task::block_in_place(|| command.output().unwrap());
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (good, text) = list(Some(&ca));
+    assert!(good && text.contains("vec"), "{text}");
+    let (good, text) = list(None);
+    assert!(!good && text.contains("certificate"), "{text}");
+}
+
 /// A policy that denies the account itself what does not come over TLS.
 fn only_secure() -> Call {
     let policy = json!({"Version": "1", "Statement": [{
