@@ -21,8 +21,9 @@ COPY --from=build /usr/local/bin/vectorbucket /usr/local/bin/vectorbucket
 COPY LICENSE /usr/share/doc/vectorbucket/LICENSE
 USER vectorbucket
 WORKDIR /var/lib/vectorbucket
-# A container's network is its own: the ports are reachable only where they are published, and TLS
-# ends in front of them. See docs/operations.md.
+# A container's network is its own: the ports are reachable only where they are published. TLS ends
+# in front of them, or here: mount the files, set VECTORBUCKET_TLS_CERTIFICATE_FILE and
+# VECTORBUCKET_TLS_KEY_FILE, and VECTORBUCKET_INSECURE_HTTP=false. See docs/operations.md.
 ENV VECTORBUCKET_STORE=/var/lib/vectorbucket/data \
     VECTORBUCKET_LISTEN=0.0.0.0:9100 \
     VECTORBUCKET_ADMIN_LISTEN=127.0.0.1:9101 \

@@ -206,9 +206,12 @@ def dotted(version) -> str:
 
 def against_server(command, folder, capture=False):
     """Runs a suite with a fresh server, whose address and identity it finds in the environment."""
-    with tempfile.TemporaryDirectory(prefix="sdk-server-") as data, Server(Path(data)) as server:
+    ring = {"VECTORBUCKET_KEY_RING": "one:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}
+    with tempfile.TemporaryDirectory(prefix="sdk-server-") as data, Server(Path(data), ring) as server:
         environment = os.environ | {
             "SUITE_URL": server.url,
+            "SUITE_ADMIN_URL": f"http://127.0.0.1:{server.admin_port}",
+            "SUITE_BIN": str(settings.binary()),
             "SUITE_REGION": settings.REGION,
             "SUITE_ACCOUNT_ID": settings.ACCOUNT,
             "SUITE_ACCESS_KEY_ID": settings.ACCESS_KEY_ID,

@@ -7,4 +7,5 @@
 //! to it (names, limits, the signature, the ARN form) live under that module so that a second
 //! dialect can stand beside it.
 
+pub mod admin;
 pub mod oss;

@@ -5,6 +5,7 @@
 
 mod resolve;
 mod retry;
+mod roots;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,10 +28,7 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has not connected yet.
     pub(crate) fn new(settings: Settings) -> Result<Self, Failure> {
-        let resolver = resolve::Resolver { connect_to: settings.connect_to };
-        let connector = ureq::unversioned::transport::DefaultConnector::default();
-        let agent = ureq::Agent::with_parts(configuration(&settings)?, connector, resolver);
-        Ok(Self { agent, settings })
+        Ok(Self { agent: agent(&settings)?, settings })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -76,6 +74,13 @@ impl Client {
     }
 }
 
+/// What opens connections by the settings.
+pub(crate) fn agent(settings: &Settings) -> Result<ureq::Agent, Failure> {
+    let resolver = resolve::Resolver { connect_to: settings.connect_to };
+    let connector = ureq::unversioned::transport::DefaultConnector::default();
+    Ok(ureq::Agent::with_parts(configuration(settings)?, connector, resolver))
+}
+
 /// Where the call goes; an error says which setting it still needs.
 pub(crate) fn target(settings: &Settings, call: &Call) -> Result<Target, Failure> {
     let account = match (&settings.account, &call.bucket) {
@@ -88,7 +93,10 @@ pub(crate) fn target(settings: &Settings, call: &Call) -> Result<Target, Failure
 
 fn configuration(settings: &Settings) -> Result<ureq::config::Config, Failure> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build();
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(roots::configured()?)
+        .unversioned_rustls_crypto_provider(provider)
+        .build();
     let builder = ureq::Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)

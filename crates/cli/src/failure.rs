@@ -64,7 +64,8 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "error: no answer from {url}: {cause}\n  next: check that the service runs \
-                     there, or give the right address with --endpoint or VECTORBUCKET_URL{plain}"
+                     there, or give the right address with --endpoint or VECTORBUCKET_URL (of the \
+                     admin listener: VECTORBUCKET_ADMIN_URL){plain}"
                 )
             }
             Self::File { path, cause } => write!(f, "error: {path}: {cause}"),
@@ -85,6 +86,8 @@ pub(crate) struct ServiceError {
     pub(crate) message: String,
     pub(crate) ec: String,
     pub(crate) request_id: String,
+    /// What the service itself advises, of the admin API.
+    pub(crate) advice: Option<Box<str>>,
 }
 
 /// The members of an error body that are shown.
@@ -96,6 +99,7 @@ struct ErrorBody {
     request_id: String,
     #[serde(rename = "EC")]
     ec: String,
+    next_step: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +123,7 @@ impl ServiceError {
             message: error.message,
             ec: first_given(error.ec, ec),
             request_id: first_given(error.request_id, request_id),
+            advice: error.next_step,
         }
     }
 
@@ -133,7 +138,8 @@ impl ServiceError {
 impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.without_step())?;
-        match next_step(&self.code, &self.ec, self.status) {
+        let advice = self.advice.as_deref();
+        match advice.or_else(|| next_step(&self.code, &self.ec, self.status)) {
             Some(step) => write!(f, "\n  next: {step}"),
             None => Ok(()),
         }

@@ -8,11 +8,13 @@
 //! | `vectors-api` | one operation, with the flags and the JSON output of `ossutil vectors-api` |
 //! | `sign` | prints the same operation as a signed `curl` command instead of sending it |
 //! | `nearest` | the nearest records to records that are in an index |
+//! | `sts` | temporary credentials, for the SDKs' credentials providers |
 //! | `import`, `export` | whole indexes from and to JSONL or .npy files |
 //!
 //! A command is turned into [`call::Call`]s by pure functions, and [`client::Client`] is the only
 //! place that opens a connection.
 
+pub mod admin;
 mod call;
 mod client;
 mod commands;
@@ -22,6 +24,7 @@ mod nearest;
 mod output;
 mod sign;
 mod signing;
+mod sts;
 mod transfer;
 mod values;
 
@@ -43,6 +46,7 @@ pub fn commands() -> Vec<Command> {
         transfer::export::command(),
         nearest::command(),
         sign::command(),
+        sts::command(),
     ]
 }
 
@@ -58,6 +62,7 @@ pub fn run(name: &str, matches: &ArgMatches) -> Option<ExitCode> {
         "export" => transfer::export::run(matches),
         "nearest" => nearest::run(matches),
         "sign" => sign::run(matches),
+        "sts" => sts::run(matches),
         _ => return None,
     };
     Some(exit_code(outcome))
@@ -86,6 +91,6 @@ mod tests {
         let empty = Command::new("other").get_matches_from(["other"]);
         assert!(run("serve", &empty).is_none());
         let names: Vec<_> = root.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-        assert_eq!(names, ["vectors-api", "import", "export", "nearest", "sign"]);
+        assert_eq!(names, ["vectors-api", "import", "export", "nearest", "sign", "sts"]);
     }
 }

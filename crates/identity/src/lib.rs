@@ -29,6 +29,7 @@ mod ring;
 mod seal;
 mod shared;
 mod snapshot;
+mod source;
 mod state;
 mod store;
 mod sts;
@@ -48,6 +49,7 @@ pub use principal::Principal;
 pub use record::{Account, Grants, Group, Key, ManagedPolicy, Quotas, Role, SealedSecret, User};
 pub use ring::KeyRing;
 pub use snapshot::Snapshot;
+pub use source::secret_text;
 pub use state::Rejection;
 pub use store::{IdentityStore, Options};
 pub use sts::{

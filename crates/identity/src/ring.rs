@@ -11,11 +11,8 @@
 //! in front on every node, re-seal everything, and take the old entry out.
 
 use std::fmt;
-use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,10 +21,9 @@ use zeroize::Zeroizing;
 use crate::LoadError;
 use crate::load::{read_secret_file, setting};
 use crate::seal::{RingKey, is_ring_key_id};
+use crate::source::{printed_by, secret_text};
 
 const KEYS_MAX: usize = 16;
-const COMMAND_OUTPUT_BYTES_MAX: u64 = 64 << 10;
-const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The operator's keys. Clones share them; `Debug` shows their ids only.
 #[derive(Clone)]
@@ -40,20 +36,8 @@ impl KeyRing {
     ///
     /// More than one of the variables is set, or what is said at [`Self::parse`].
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, LoadError> {
-        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let inline = variable("VECTORBUCKET_KEY_RING").map(Zeroizing::new);
-        let file = variable("VECTORBUCKET_KEY_RING_FILE");
-        let command = variable("VECTORBUCKET_KEY_RING_COMMAND");
-        match (inline, file, command) {
-            (None, None, None) => Ok(None),
-            (Some(text), None, None) => Self::parse(&text).map(Some),
-            (None, Some(path), None) => Self::from_file(Path::new(&path)).map(Some),
-            (None, None, Some(command)) => Self::from_command(&command).map(Some),
-            _ => Err(setting(
-                "set one of VECTORBUCKET_KEY_RING, VECTORBUCKET_KEY_RING_FILE and \
-                 VECTORBUCKET_KEY_RING_COMMAND, not several",
-            )),
-        }
+        let text = secret_text(variable, "VECTORBUCKET_KEY_RING")?;
+        text.map(|text| Self::parse(&text)).transpose()
     }
 
     /// Reads a ring from a file; refuses one that its group or others can access.
@@ -71,7 +55,7 @@ impl KeyRing {
     ///
     /// It cannot be started, fails, takes longer, or prints what [`Self::parse`] refuses.
     pub fn from_command(command: &str) -> Result<Self, LoadError> {
-        Self::parse(&run(command)?)
+        Self::parse(&printed_by("VECTORBUCKET_KEY_RING", command)?)
     }
 
     /// Reads a ring.
@@ -144,40 +128,6 @@ fn parse_entry(entry: &str) -> Option<RingKey> {
     let key = Zeroizing::new(STANDARD.decode(key).ok()?);
     let key: &[u8; 32] = key.as_slice().try_into().ok()?;
     is_ring_key_id(id.as_bytes()).then(|| RingKey::new(id, key))
-}
-
-/// What a program prints.
-fn run(command: &str) -> Result<Zeroizing<String>, LoadError> {
-    let failed = |why: String| setting(format!("VECTORBUCKET_KEY_RING_COMMAND {why}"));
-    let mut words = command.split_whitespace();
-    let program = words.next().ok_or_else(|| failed("is empty".to_owned()))?;
-    let mut child = Command::new(program)
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("cannot be started: {error}")))?;
-    let stdout = child.stdout.take().expect("the output is piped");
-    let (sender, output) = mpsc::channel();
-    // A thread of its own, because reading a pipe cannot be given a time limit.
-    std::thread::spawn(move || {
-        let mut text = Zeroizing::new(String::new());
-        let read = stdout.take(COMMAND_OUTPUT_BYTES_MAX).read_to_string(&mut text);
-        // Nobody waits any more after the time limit.
-        let _ = sender.send(read.map(|_| text));
-    });
-    let Ok(text) = output.recv_timeout(COMMAND_TIME_MAX) else {
-        // A child that has ended by itself is as well.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(failed("took longer than 30 seconds".to_owned()));
-    };
-    let status = child.wait().map_err(|error| failed(format!("was lost: {error}")))?;
-    match text {
-        Ok(text) if status.success() => Ok(text),
-        Ok(_) => Err(failed(format!("failed: {status}"))),
-        Err(error) => Err(failed(format!("printed what is no text: {}", error.kind()))),
-    }
 }
 
 #[cfg(test)]

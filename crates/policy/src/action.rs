@@ -51,6 +51,14 @@ actions! {
     QueryVectorsFusion "oss",
     PutObject "oss",
     AssumeRole "sts",
+    AdminRead "vectorbucket",
+    AdminUsers "vectorbucket",
+    AdminKeys "vectorbucket",
+    AdminRoles "vectorbucket",
+    AdminPolicies "vectorbucket",
+    AdminSessions "vectorbucket",
+    AdminBuckets "vectorbucket",
+    AdminAccount "vectorbucket",
 }
 
 impl Action {
@@ -70,10 +78,27 @@ impl Action {
         self.name().split_once(':').expect("an action's name has a product")
     }
 
-    /// Whether only the caller's own policies count, because there is no bucket yet whose policy
-    /// could: `PutVectorBucket` and `ListVectorBuckets`.
+    /// Whether only the caller's own policies count: because there is no bucket yet whose policy
+    /// could (`PutVectorBucket` and `ListVectorBuckets`), or because buckets have no say about who
+    /// administers.
     pub const fn is_without_bucket_policy(self) -> bool {
         matches!(self, Action::ListVectorBuckets | Action::PutVectorBucket)
+            || self.is_administrative()
+    }
+
+    /// Whether it is about identities and settings of the account, not about what it stores.
+    pub const fn is_administrative(self) -> bool {
+        matches!(
+            self,
+            Action::AdminRead
+                | Action::AdminUsers
+                | Action::AdminKeys
+                | Action::AdminRoles
+                | Action::AdminPolicies
+                | Action::AdminSessions
+                | Action::AdminBuckets
+                | Action::AdminAccount
+        )
     }
 
     /// The plain action whose name also stands for this one: the documents give both names to the

@@ -15,8 +15,8 @@ pub struct ActionPattern {
 impl ActionPattern {
     /// Parses `*` or `{product}:{name}`.
     ///
-    /// The product is `oss` or `ossvector`, `sts` where the kind of document may speak of roles,
-    /// or has a wildcard. A trust policy names `sts:AssumeRole` alone.
+    /// The product is `oss` or `ossvector`, `sts` or `vectorbucket` where the kind of document may
+    /// speak of identities, or has a wildcard. A trust policy names `sts:AssumeRole` alone.
     pub fn parse(kind: Kind, text: &str) -> Result<Self, PolicyError> {
         let lower = text.to_ascii_lowercase();
         let known = match (kind, lower.split_once(':')) {
@@ -46,9 +46,9 @@ impl ActionPattern {
 }
 
 fn is_product(kind: Kind, product: &str) -> bool {
-    let speaks_of_roles = matches!(kind, Kind::Identity | Kind::Session);
+    let speaks_of_identities = matches!(kind, Kind::Identity | Kind::Session);
     matches!(product, "oss" | "ossvector")
-        || (product == "sts" && speaks_of_roles)
+        || (matches!(product, "sts" | "vectorbucket") && speaks_of_identities)
         || product.contains(['*', '?'])
 }
 
@@ -59,7 +59,7 @@ pub(crate) enum Service {
     Vector = 0,
     /// `acs:oss:`, ordinary buckets.
     Object = 1,
-    /// `acs:ram:`, roles.
+    /// `acs:ram:`, roles and other identities.
     Ram = 2,
 }
 
@@ -200,6 +200,8 @@ mod tests {
             assert!(ActionPattern::parse(Kind::Bucket, bad).is_err(), "{bad}");
         }
         assert!(ActionPattern::parse(Kind::Identity, "sts:AssumeRole").is_ok());
+        assert!(ActionPattern::parse(Kind::Identity, "vectorbucket:Admin*").is_ok());
+        assert!(ActionPattern::parse(Kind::Bucket, "vectorbucket:AdminRead").is_err());
         assert!(ActionPattern::parse(Kind::Trust, "sts:AssumeRole").is_ok());
         assert!(ActionPattern::parse(Kind::Trust, "*").is_err());
     }

@@ -38,13 +38,15 @@ impl<'a> Question<'a> {
     pub(crate) fn new(request: &Request<'a>) -> Self {
         let Request { caller, action, resource, context } = *request;
         let (service, bucket, name) = name(resource.target);
+        // Identities are of no region.
+        let region = if service == Service::Ram { "" } else { resource.region };
         Self {
             caller,
             action_bit: ActionSet::bit(action),
             bucket_bits: bucket.map_or(!0, bucket_bit),
             is_owner: caller.is_root_of(resource.account),
             service,
-            region: resource.region,
+            region,
             account: resource.account,
             name,
             context,
@@ -135,6 +137,7 @@ fn name(target: Target<'_>) -> (Service, Option<&str>, Name<'_>) {
         Target::Objects(bucket) => {
             (Service::Object, Some(bucket), Name::Made(format!("{bucket}/*")))
         }
+        Target::Identity(name) => (Service::Ram, None, Name::One(name)),
     }
 }
 

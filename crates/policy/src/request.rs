@@ -84,6 +84,9 @@ pub enum Target<'a> {
     SomeIndex(&'a str),
     /// The objects of an ordinary bucket: where access logs go.
     Objects(&'a str),
+    /// Something of the account's identities, by the end of its ARN: `user/alice`,
+    /// `acs:ram:*:{account}:user/alice`.
+    Identity(&'a str),
 }
 
 /// The resource of a request.

@@ -44,6 +44,8 @@ pub(crate) struct Verdict {
 pub(crate) struct Event<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) source: SocketAddr,
+    /// The client spoke TLS.
+    pub(crate) secure: bool,
     /// The caller; `None` if it did not authenticate.
     pub(crate) principal: Option<&'a Principal>,
     /// Name of the operation, `-` if none was recognised.
@@ -78,6 +80,7 @@ impl Event<'_> {
             "request_id": self.request_id,
             "source": self.source.ip().to_canonical().to_string(),
             "source_port": self.source.port(),
+            "secure_transport": self.secure,
             "principal": self.principal.map_or(Value::Null, principal),
             "action": operation.map(|operation| operation.action()),
             "operation": given(self.operation),
@@ -111,7 +114,8 @@ impl Event<'_> {
     }
 }
 
-fn principal(principal: &Principal) -> Value {
+/// Who somebody is, as the stream tells it.
+pub(crate) fn principal(principal: &Principal) -> Value {
     let common = |kind: &str| {
         json!({
             "type": kind,
@@ -212,7 +216,15 @@ impl Audit {
         if self.requests == AuditRequests::Denied && !event.is_denied() {
             return;
         }
-        let line = event.line(&self.region, now_ms);
+        self.write(event.line(&self.region, now_ms));
+    }
+
+    /// Tells of an order to the admin API, whatever the setting about requests.
+    pub(crate) fn note_order(&self, event: &Value) {
+        self.write(format!("{event}\n"));
+    }
+
+    fn write(&self, line: String) {
         if self.jobs.try_send(Job::Line(line)).is_err() {
             self.counters.drop_one("they come faster than they are written");
         }
@@ -361,6 +373,7 @@ mod tests {
         Event {
             request_id: "6957E1A5C0FFEE0123456789",
             source: "[::ffff:192.0.2.7]:4711".parse().unwrap(),
+            secure: true,
             principal: None,
             operation,
             account: Some("1"),

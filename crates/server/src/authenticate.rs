@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
+use vb_api::admin::signed_resource;
 use vb_api::oss::signature::{Claim, KeyCache, Request, Rules, Signed, SigningKey};
 use vb_api::oss::{AccountId, Error, Fault, Target};
 use vb_identity::{AuthenticateError, Candidate, IdentityStore, Principal};
@@ -28,6 +29,11 @@ impl Caller {
     /// Whether nobody signed.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// With what it was authenticated.
+    pub(crate) fn candidate(&self) -> Option<&Candidate> {
+        self.0.as_deref()
     }
 
     /// Who it is.
@@ -80,20 +86,44 @@ impl Authenticator {
         };
         match Claim::parse(request, &Rules { region: &self.region, now })? {
             Claim::Anonymous => Ok(Caller::anonymous()),
-            Claim::Signed(signed) => self.verified(&signed, target, client).await,
+            Claim::Signed(signed) => self.verified(&signed, Named::Target(target), client).await,
+        }
+    }
+
+    /// The caller of an order to the admin API, `{noun}/{verb}`; as [`Self::caller`].
+    ///
+    /// # Errors
+    /// Every row of the signature table.
+    pub(crate) async fn administrator(
+        &self,
+        head: &Parts,
+        operation: &str,
+        client: IpAddr,
+        now: i64,
+    ) -> Result<Caller, Error> {
+        let request = Request {
+            method: head.method.as_str(),
+            query: head.uri.query().unwrap_or(""),
+            headers: &head.headers,
+        };
+        match Claim::parse(request, &Rules { region: &self.region, now })? {
+            Claim::Anonymous => Ok(Caller::anonymous()),
+            Claim::Signed(signed) => {
+                self.verified(&signed, Named::Operation(operation), client).await
+            }
         }
     }
 
     async fn verified(
         &self,
         signed: &Signed<'_>,
-        target: &Target,
+        named: Named<'_>,
         client: IpAddr,
     ) -> Result<Caller, Error> {
         let found = self.identities.authenticate(signed.access_key_id(), signed.token()).await;
         let candidate = found.map_err(|error| refusal(&error, signed))?;
         let key = self.signing_key(&candidate, signed);
-        signed.verify(&key, resource(&candidate.principal, target))?;
+        signed.verify(&key, named.resource(&candidate.principal))?;
         // After the signature: where a key works is told to its holder alone.
         if !candidate.networks.allow(client.to_canonical()) {
             let refused = Error::new(Fault::AccessKeyNetwork);
@@ -122,6 +152,24 @@ fn refusal(error: &AuthenticateError, signed: &Signed<'_>) -> Error {
         E::TokenExpired => Fault::TokenExpired.into(),
         // Ours to mend; the same request may succeed then.
         E::SecretUnavailable(_) | E::Stale => Fault::Unavailable.into(),
+    }
+}
+
+/// What a signature must name.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    /// What the host or the path says.
+    Target(&'a Target),
+    /// An operation of the admin API.
+    Operation(&'a str),
+}
+
+impl<'a> Named<'a> {
+    fn resource(self, principal: &'a Principal) -> Option<(&'a str, &'a str)> {
+        match self {
+            Self::Target(target) => resource(principal, target),
+            Self::Operation(operation) => Some(signed_resource(operation)),
+        }
     }
 }
 

@@ -272,7 +272,7 @@ fn outcome(decision: &Decision<'_>, action: Action) -> Result<(), Error> {
 }
 
 /// What the audit is told of a decision.
-fn verdict(decision: &Decision<'_>) -> Verdict {
+pub(crate) fn verdict(decision: &Decision<'_>) -> Verdict {
     Verdict {
         allowed: decision.is_allowed(),
         reason: reason(decision.cause).into(),

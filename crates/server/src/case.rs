@@ -49,8 +49,7 @@ impl Service {
         let circumstances = Circumstances {
             region: Arc::clone(self.context().region()),
             client: exchange.client(),
-            // There is no TLS here, and proxies are not trusted to say that they had it.
-            secure_transport: false,
+            secure_transport: exchange.is_secure(),
             time: heard.now,
             user_agent: heard.head.headers.get(header::USER_AGENT).cloned(),
         };

@@ -150,15 +150,22 @@ fn serve(arguments: &ArgMatches) -> Result<(), Failure> {
     runtime.block_on(run(&config, dev.as_ref()))
 }
 
-/// Serves until a signal, then drains; a second signal ends the process at once.
+/// Serves until a signal, then drains; a second signal ends the process at once. SIGHUP makes it
+/// read again what can change while it runs.
 async fn run(config: &Config, dev: Option<&dev::Dev>) -> Result<(), Failure> {
     let mut stop = StopSignals::install()?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::System)?;
     let handle = tokio::select! {
         started = Server::start(config) => started?,
         () = stop.received() => return Ok(()),
     };
     announce(config, &handle, dev)?;
-    stop.received().await;
+    loop {
+        tokio::select! {
+            () = stop.received() => break,
+            _ = hang_up.recv() => handle.reload_certificates(),
+        }
+    }
     tracing::info!(drain_timeout = ?config.drain_timeout, "stopping");
     tokio::select! {
         ended = handle.shutdown() => ended.inspect(|()| tracing::info!("stopped")),
@@ -170,6 +177,7 @@ fn announce(config: &Config, handle: &Handle, dev: Option<&dev::Dev>) -> Result<
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         listen = %handle.addr(),
+        tls = config.tls.certificate_file.is_some(),
         admin_listen = %handle.admin_addr(),
         region = config.region,
         store = store_text(config),

@@ -1,8 +1,9 @@
 //! `serve --dev`: credentials made once, and the lines that connect a client.
 //!
-//! The data folder keeps two files that only their owner can read: `dev-credentials.toml`, which
-//! the client commands read with `--client-config`, and `dev.env`, for a shell. A secret is printed
-//! to a terminal only; anything else may be a log.
+//! The data folder keeps files that only their owner can read: `dev-credentials.toml`, which the
+//! client commands read with `--client-config`, `dev.env`, for a shell, and `dev-key-ring`, so that
+//! users and sessions can be tried. A secret is printed to a terminal only; anything else may be a
+//! log. The ring is printed nowhere.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -13,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use vb_api::oss::signature::{Credentials, SignInput, presign};
+use vb_identity::{KeyRing, SystemRandom};
 
 use crate::clock::unix_seconds;
 use crate::config::{Config, Secret, StoreUrl};
@@ -36,12 +38,17 @@ pub(crate) struct Dev {
 /// Fills in root credentials, from the data folder's file or newly made, unless some are set.
 ///
 /// # Errors
-/// An address other than loopback; a folder or file that cannot be written or read.
+/// An address other than loopback; TLS; a folder or file that cannot be written or read.
 pub(crate) fn prepare(config: &mut Config) -> Result<Dev, Failure> {
     if !config.listen.ip().is_loopback() || !config.admin_listen.ip().is_loopback() {
         return Err(Failure::Configuration(
             "--dev serves on loopback only; leave --dev out and set credentials to serve others"
                 .into(),
+        ));
+    }
+    if config.tls.certificate_file.is_some() {
+        return Err(Failure::Configuration(
+            "--dev speaks plain HTTP; leave --dev or tls.certificate_file out".into(),
         ));
     }
     let folder = match &config.store {
@@ -53,6 +60,9 @@ pub(crate) fn prepare(config: &mut Config) -> Result<Dev, Failure> {
         let found = read(&folder.join(CREDENTIALS_FILE))?;
         found.unwrap_or_else(generated).fill(config);
     }
+    if !has_ring(config) {
+        config.key_ring_file = Some(ring_file(&folder)?);
+    }
     let credentials = Credentials {
         access_key_id: config.root_access_key_id.clone(),
         secret: config.root_access_key_secret.reveal().to_owned(),
@@ -62,6 +72,26 @@ pub(crate) fn prepare(config: &mut Config) -> Result<Dev, Failure> {
     Ok(Dev { folder, credentials, account, terminal: std::io::stdout().is_terminal() })
 }
 
+/// Whether the configuration names a key ring.
+fn has_ring(config: &Config) -> bool {
+    !config.key_ring.reveal().is_empty()
+        || config.key_ring_file.is_some()
+        || !config.key_ring_command.is_empty()
+}
+
+/// The folder's key ring, made if there is none. It is never replaced: what is sealed with it would
+/// be lost.
+fn ring_file(folder: &Path) -> Result<PathBuf, Failure> {
+    let path = folder.join(RING_FILE);
+    if !path.exists() {
+        let entry = KeyRing::generate_entry("dev", &SystemRandom).expect("the id is by the rule");
+        let text = format!("# Made by `vectorbucket serve --dev`.\n{}\n", &**entry);
+        write_private(&path, &text)?;
+    }
+    Ok(path)
+}
+
+const RING_FILE: &str = "dev-key-ring";
 const CREDENTIALS_FILE: &str = "dev-credentials.toml";
 const SHELL_FILE: &str = "dev.env";
 
@@ -147,16 +177,17 @@ impl Dev {
     /// # Errors
     /// A folder that cannot be written.
     pub(crate) fn publish(&self, config: &Config, handle: &Handle) -> Result<(), Failure> {
-        let url = url(handle);
+        let (url, admin) = (url(handle), handle.admin_addr());
         let Credentials { access_key_id, secret, .. } = &self.credentials;
         let (region, account) = (&config.region, &self.account);
         let toml = format!(
             "# Made by `vectorbucket serve --dev`; read by `--client-config`.\n\
-             endpoint = \"{url}\"\nregion = \"{region}\"\naccount_id = \"{account}\"\n\
+             endpoint = \"{url}\"\nadmin_endpoint = \"http://{admin}\"\nregion = \"{region}\"\naccount_id = \"{account}\"\n\
              access_key_id = \"{access_key_id}\"\naccess_key_secret = \"{secret}\"\n"
         );
         let shell = format!(
             "# Made by `vectorbucket serve --dev`.\nexport VECTORBUCKET_URL={url}\n\
+             export VECTORBUCKET_ADMIN_URL=http://{admin}\n\
              export VECTORBUCKET_REGION={region}\nexport VECTORBUCKET_ACCOUNT_ID={account}\n\
              export OSS_ACCESS_KEY_ID={access_key_id}\nexport OSS_ACCESS_KEY_SECRET={secret}\n"
         );
@@ -186,6 +217,7 @@ In another terminal, first:
 Client commands:
     vectorbucket vectors-api put-vector-bucket --bucket my-vectors
     vectorbucket vectors-api list-vector-buckets
+    vectorbucket admin user create alice
 
 curl:
     {curl}
@@ -295,6 +327,10 @@ mod tests {
         assert_eq!(second.root_access_key_id, first.root_access_key_id);
         assert!(second.root_access_key_secret == first.root_access_key_secret);
         assert!(crate::open::credentials(&second).is_ok());
+        let ring = folder.path().join(RING_FILE);
+        assert_eq!(std::fs::metadata(&ring).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(second.key_ring_file.as_ref(), Some(&ring));
+        assert!(crate::open::key_ring(&second).unwrap().is_some());
         std::fs::write(&path, "something else").unwrap();
         let refused = prepare(&mut config(folder.path())).err().map(|f| f.to_string());
         assert!(refused.unwrap().contains("delete it"));
@@ -333,7 +369,9 @@ mod tests {
         config.account_id = "1111222233334444".into();
         config.root_access_key_id = "MINE".into();
         config.root_access_key_secret = Secret::new("mine-secret");
+        config.key_ring = Secret::new("mine");
         let dev = prepare(&mut config).unwrap();
+        assert!(config.key_ring_file.is_none());
         assert_eq!(
             (dev.account.as_str(), dev.credentials.access_key_id.as_str()),
             ("1111222233334444", "MINE")

@@ -4,7 +4,7 @@
 //! what was known by then. Headers and the query, where secrets are, are kept in [`Asked`] alone,
 //! which only the masking writer of access logs reads.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use crate::metrics::{Finished, Metrics};
 use crate::nodes::Mark;
 use crate::reply::{Origin, Outcome, ReplyBody};
 use crate::serve::wants_keep_alive;
+use crate::transport::Client;
 
 /// Longest Host that is repeated to the client.
 const HOST_BYTES_MAX: usize = 300;
@@ -29,7 +30,7 @@ pub(crate) struct Exchange {
     id: RequestId,
     id_bytes: [u8; 12],
     started: Instant,
-    client: SocketAddr,
+    client: Client,
     /// The valid mark of the node that sent the request on.
     mark: Option<Mark>,
     /// Who served it, as far as the request has come.
@@ -117,14 +118,14 @@ impl Drop for InFlight {
 
 impl Exchange {
     /// A record of a request whose head has arrived.
-    pub(crate) fn begin<B>(request: &Request<B>, peer: SocketAddr, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn begin<B>(request: &Request<B>, client: Client, metrics: &Arc<Metrics>) -> Self {
         metrics.in_flight.inc();
         let id_bytes = random_id();
         Self {
             id: RequestId::from_random(id_bytes),
             id_bytes,
             started: Instant::now(),
-            client: peer,
+            client,
             mark: None,
             route: Route::Here,
             quiet: false,
@@ -181,7 +182,12 @@ impl Exchange {
 
     /// Where the client is.
     pub(crate) fn client(&self) -> IpAddr {
-        self.client.ip()
+        self.client.addr.ip()
+    }
+
+    /// Whether nobody else could read what the client sent.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.client.secure
     }
 
     /// What the bucket's record says of its access log.
@@ -216,7 +222,7 @@ impl Exchange {
     /// The line in an access log. `at_s` is when the head arrived, seconds since 1970.
     pub(crate) fn line<'a>(&'a self, at_s: i64, finished: &Finished, region: &'a str) -> Line<'a> {
         Line {
-            client: self.client.ip(),
+            client: self.client(),
             at_s,
             asked: &self.asked,
             status: finished.status,
@@ -240,7 +246,8 @@ impl Exchange {
     pub(crate) fn event(&self, finished: &Finished) -> Event<'_> {
         Event {
             request_id: self.id.as_str(),
-            source: self.client,
+            source: self.client.addr,
+            secure: self.client.secure,
             principal: self.principal.as_ref(),
             operation: self.operation,
             account: self.account.as_deref(),
@@ -300,7 +307,8 @@ impl Exchange {
         tracing::info!(
             target: "access",
             request_id = %self.id,
-            peer = %self.client,
+            peer = %self.client.addr,
+            secure = self.client.secure,
             account = self.account.as_deref().unwrap_or("-"),
             access_key_id = self.access_key_id().unwrap_or("-"),
             operation = finished.operation,

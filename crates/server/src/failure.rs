@@ -33,6 +33,10 @@ pub enum Failure {
         /// How many connections were cut.
         connections: usize,
     },
+    /// A running service refused what a command asked of it. Exit code 1.
+    Refused(String),
+    /// A running service did not answer a command. Exit code 3.
+    Unreachable(String),
     /// The runtime itself could not be made, or a signal handler not be installed. Exit code 1.
     System(std::io::Error),
 }
@@ -42,9 +46,9 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            Self::System(_) => 1,
+            Self::System(_) | Self::Refused(_) => 1,
             Self::Configuration(_) => 2,
-            Self::Listen { .. } => 3,
+            Self::Listen { .. } | Self::Unreachable(_) => 3,
             Self::Credentials(_) => 4,
             Self::Store(_) => 5,
             Self::Probe(_) => 6,
@@ -86,6 +90,7 @@ impl fmt::Display for Failure {
                 "{connections} connections were still busy after drain_timeout and were cut; \
                  clients retry them"
             ),
+            Self::Refused(what) | Self::Unreachable(what) => f.write_str(what),
             Self::System(source) => write!(f, "system: {source}"),
         }
     }

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod admin;
+mod administration;
 mod admission;
 mod audit;
 mod authenticate;
@@ -35,12 +36,14 @@ mod reply;
 mod route;
 mod serve;
 mod server;
+mod transport;
 
 pub use command::command_line;
 pub use config::{
     AdmissionConfig, AuditConfig, AuditOutput, AuditRequests, BackgroundConfig, ByteSize, Config,
     Effective, FlushConfig, Invalid, LimitConfig, LogConfig, LogFormat, LogSinks, LoggingConfig,
-    NodeConfig, QuotaConfig, ReadConsistency, Secret, Source, Sources, StoreUrl, load,
+    NodeConfig, QuotaConfig, ReadConsistency, Secret, Source, Sources, StoreUrl, TlsConfig,
+    TrustedProxies, load,
 };
 pub use failure::Failure;
 pub use server::{Given, Handle, Server};

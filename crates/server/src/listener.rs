@@ -5,29 +5,24 @@
 //! line beyond them (414). Such a connection is closed.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
 
-use crate::config::LimitConfig;
+use crate::config::{Config, LimitConfig, TrustedProxies};
 use crate::phase::{Phase, Phases};
 use crate::serve::Service;
-
-/// Longest time an answer may make no progress towards the client.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+use crate::transport::{Client, Overdue, Place, Places, Pulse, StallGuard, Stream, Tls};
 
 /// Number of headers for which the HTTP library reads a head without allocating.
 const HEADERS_MAX_BUILT_IN: u32 = 100;
@@ -38,14 +33,50 @@ pub(crate) struct Connections {
     service: Arc<Service>,
     phases: Phases,
     limits: LimitConfig,
+    proxies: TrustedProxies,
+    tls: Option<Arc<Tls>>,
     permits: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+/// What the requests of one connection share.
+pub(crate) struct Connected {
+    other_end: Client,
+    /// Held until the other end proves to be a node, whose connections are not counted.
+    place: Mutex<Option<Place>>,
+}
+
+impl Connected {
+    /// Who is at the other end, which may be a proxy.
+    pub(crate) fn other_end(&self) -> Client {
+        self.other_end
+    }
+
+    /// The other end is a node of the cluster.
+    pub(crate) fn is_a_node(&self) {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Why a connection ended, other than by its client's wish.
+enum Ended {
+    Overdue(Overdue),
+    Broken(hyper::Error),
 }
 
 impl Connections {
-    /// Connections that `service` will answer.
-    pub(crate) fn new(service: Arc<Service>, phases: Phases, limits: LimitConfig) -> Self {
+    /// Connections that `service` will answer, over TLS if there is some.
+    pub(crate) fn new(
+        service: Arc<Service>,
+        phases: Phases,
+        config: &Config,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
+        let limits = config.limits.clone();
         let permits = Arc::new(Semaphore::new(limits.connections_max as usize));
-        Self { service, phases, limits, permits }
+        let places = Places::new(limits.connections_per_address_max);
+        let proxies = config.trusted_proxies.clone();
+        Self { service, phases, limits, proxies, tls, permits, places }
     }
 
     /// Accepts until [`Phase::Draining`]; then the listening socket is closed.
@@ -83,47 +114,94 @@ impl Connections {
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let metrics = Arc::clone(self.service.metrics());
+        metrics.accepted.inc();
+        let Ok(place) = self.place(peer) else {
+            metrics.connections_over_cap.inc();
+            tracing::debug!(%peer, "too many connections from this address");
+            return;
+        };
         let connections = self.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            let metrics = Arc::clone(connections.service.metrics());
-            metrics.accepted.inc();
             metrics.connections.inc();
-            connections.connection(stream, peer).await;
+            tokio::select! {
+                () = connections.connection(stream, peer, place) => {}
+                () = connections.phases.reached(Phase::Stopped) => {}
+            }
             metrics.connections.dec();
         });
     }
 
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+    /// Room for one more connection from there; a proxy's are many clients' and need none.
+    fn place(&self, peer: SocketAddr) -> Result<Option<Place>, ()> {
+        match self.proxies.contain(peer.ip()) {
+            true => Ok(None),
+            false => self.places.take(peer.ip()).map(Some).ok_or(()),
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr, place: Option<Place>) {
         // Answers are written in one piece; waiting for more bytes only delays them.
         let _ = stream.set_nodelay(true);
-        let service = service_fn(|request: Request<Incoming>| {
-            let service = Arc::clone(&self.service);
-            async move { Ok::<_, Infallible>(service.respond(request, peer).await) }
-        });
-        let io = TokioIo::new(StallGuard::new(stream, WRITE_STALL_MAX));
-        let connection = self.http().serve_connection(io, service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = &mut connection => ended,
-            () = self.phases.reached(Phase::Draining) => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = &mut connection => ended,
-                    () = self.phases.reached(Phase::Stopped) => return,
-                }
+        let Some(stream) = self.secured(stream, peer).await else { return };
+        let other_end = Client { addr: peer, secure: stream.is_secure() };
+        let connected = Connected { other_end, place: Mutex::new(place) };
+        match self.serve(stream, &connected).await {
+            Ok(()) => {}
+            Err(Ended::Overdue(overdue)) => {
+                self.service.metrics().timed_out(overdue.name());
+                tracing::debug!(%peer, waited_for = overdue.name(), "connection timed out");
             }
-        };
-        if let Err(error) = ended {
-            self.note(&error, peer);
+            Err(Ended::Broken(error)) => self.note(&error, peer),
+        }
+    }
+
+    /// The connection after its handshake, if there is one to be made; `None` if that fails or
+    /// the service stops meanwhile.
+    async fn secured(&self, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
+        let Some(tls) = &self.tls else { return Some(Stream::Plain(stream)) };
+        tokio::select! {
+            accepted = tls.accept(stream) => accepted
+                .inspect_err(|refused| tracing::info!(%peer, %refused, "no TLS connection"))
+                .ok(),
+            () = self.phases.reached(Phase::Draining) => None,
+        }
+    }
+
+    /// Answers requests until either side has enough.
+    async fn serve(&self, stream: Stream, connected: &Connected) -> Result<(), Ended> {
+        let pulse = Arc::new(Pulse::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            let (service, pulse) = (Arc::clone(&self.service), Arc::clone(&pulse));
+            pulse.asked();
+            async move {
+                let response = service.respond(request, connected).await;
+                pulse.answered();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let guard = StallGuard::new(stream, Arc::clone(&pulse), self.limits.write_timeout);
+        let connection = self.http().serve_connection(TokioIo::new(guard), service);
+        tokio::pin!(connection);
+        let overdue = pulse.overdue(&self.limits);
+        tokio::pin!(overdue);
+        tokio::select! {
+            ended = &mut connection => return ended.map_err(Ended::Broken),
+            overdue = &mut overdue => return Err(Ended::Overdue(overdue)),
+            () = self.phases.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            ended = connection => ended.map_err(Ended::Broken),
+            overdue = overdue => Err(Ended::Overdue(overdue)),
         }
     }
 
     fn http(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.header_timeout)
+            // The connection's pulse is what times heads out.
+            .header_read_timeout(None)
             .max_header_size(self.limits.head_bytes_max.usize());
         // Any other number costs an allocation per request.
         if self.limits.headers_max != HEADERS_MAX_BUILT_IN {
@@ -136,120 +214,17 @@ impl Connections {
         if error.is_parse() || error.is_parse_too_large() {
             self.service.metrics().heads_refused.inc();
             tracing::info!(%peer, %error, "no HTTP request");
-        } else {
-            tracing::debug!(%peer, %error, "connection ended");
+            return;
         }
-    }
-}
-
-/// A stream whose writes fail once they made no progress for `stall_max`: a client that stops
-/// reading must not hold an answer in memory for ever.
-struct StallGuard {
-    stream: TcpStream,
-    stall_max: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl StallGuard {
-    fn new(stream: TcpStream, stall_max: Duration) -> Self {
-        Self { stream, stall_max, stalled: None }
-    }
-
-    /// Ends the stall after progress, or fails it once it lasted too long.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.stalled = None;
-            return poll;
+        if is_stalled(error) {
+            self.service.metrics().timed_out("write");
         }
-        let deadline = Instant::now() + self.stall_max;
-        let sleep =
-            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
-impl AsyncRead for StallGuard {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        if poll.is_ready() && buffer.remaining() > 0 {
-            acknowledge_now(&this.stream);
-        }
-        poll
-    }
-}
-
-/// Tells the client at once that its bytes arrived, instead of up to 40 ms later.
-///
-/// A client that writes head and body apart without `TCP_NODELAY` (urllib3 does behind a proxy
-/// setting, which is how the Python SDK reaches a server without DNS) holds the body back until the
-/// head is acknowledged; the kernel delays that in the hope of an answer to carry it. A read that
-/// did not fill its buffer has drained the socket, so this is when somebody may be waiting. Linux
-/// forgets the setting, so it is made anew each time; it is advice, and a failure changes nothing.
-#[cfg(target_os = "linux")]
-fn acknowledge_now(stream: &TcpStream) {
-    let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn acknowledge_now(_: &TcpStream) {}
-
-impl AsyncWrite for StallGuard {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.watch(cx, poll)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.watch(cx, poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_flush(cx);
-        this.watch(cx, poll)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.watch(cx, poll)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncWriteExt as _;
-
-    #[tokio::test]
-    async fn a_reader_that_stops_fails_the_writer() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut guard = StallGuard::new(stream, Duration::from_millis(50));
-        let outcome = guard.write_all(&vec![0; 64 << 20]).await;
-        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        drop(silent);
-    }
+/// Whether the client stopped reading its answer.
+fn is_stalled(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }

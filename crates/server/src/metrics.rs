@@ -19,6 +19,7 @@ use vb_engine::{Engine, Stats};
 use crate::access_log::Counters as AccessLogCounters;
 use crate::audit::Counters as AuditCounters;
 use crate::nodes::Nodes;
+use crate::transport::TlsCounters;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -62,6 +63,11 @@ struct CodeLabel {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WaitLabel {
+    waited_for: &'static str,
+}
+
 /// What is asked for its own counters, while it is open.
 type Watched = Arc<Mutex<Option<(Engine, Store)>>>;
 
@@ -87,6 +93,11 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge<i64, AtomicI64>,
     /// Data connections accepted since the start.
     pub(crate) accepted: Counter<u64, AtomicU64>,
+    /// Data connections closed at once, because their address had as many as it may.
+    pub(crate) connections_over_cap: Counter<u64, AtomicU64>,
+    timeouts: Family<WaitLabel, Counter>,
+    /// Handshakes and certificates.
+    pub(crate) tls: TlsCounters,
     /// Connections whose bytes were no HTTP request.
     pub(crate) heads_refused: Counter<u64, AtomicU64>,
     /// Requests that panicked.
@@ -95,6 +106,8 @@ pub(crate) struct Metrics {
     pub(crate) access_log: Arc<AccessLogCounters>,
     /// Lines of the audit.
     pub(crate) audit: AuditCounters,
+    /// Access keys whose secrets the key ring does not open.
+    pub(crate) keys_unavailable: Gauge<i64, AtomicI64>,
 }
 
 /// What one finished request adds to the counters.
@@ -136,10 +149,14 @@ impl Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             accepted: Counter::default(),
+            connections_over_cap: Counter::default(),
+            timeouts: Family::default(),
+            tls: TlsCounters::default(),
             heads_refused: Counter::default(),
             panics: Counter::default(),
             access_log: Arc::default(),
             audit: AuditCounters::default(),
+            keys_unavailable: Gauge::default(),
         };
         metrics.register_requests();
         metrics.register_connections();
@@ -202,12 +219,26 @@ impl Metrics {
             drop(self.admission_refused.get_or_create(&label));
             drop(self.admission_bytes.get_or_create(&label));
         }
+        for waited_for in ["head", "request", "write"] {
+            drop(self.timeouts.get_or_create(&WaitLabel { waited_for }));
+        }
     }
 
     fn register_connections(&mut self) {
         let r = &mut self.registry;
         r.register("connections_open", "Open data connections", self.connections.clone());
         r.register("connections_accepted", "Accepted data connections", self.accepted.clone());
+        r.register(
+            "connections_over_address_cap",
+            "Data connections closed at once because their address had too many",
+            self.connections_over_cap.clone(),
+        );
+        r.register(
+            "connections_timed_out",
+            "Data connections closed because the client was late",
+            self.timeouts.clone(),
+        );
+        self.tls.register(r);
         r.register(
             "heads_refused",
             "Connections closed because their bytes were no HTTP request",
@@ -217,6 +248,11 @@ impl Metrics {
 
     fn register_process(&mut self) {
         let r = &mut self.registry;
+        r.register(
+            "access_keys_unavailable",
+            "Access keys that nobody can use because the key ring does not open them",
+            self.keys_unavailable.clone(),
+        );
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The running build", version);
         r.register_collector(Box::new(EngineCollector(Arc::clone(&self.watched))));
@@ -269,6 +305,11 @@ impl Metrics {
     /// Counts a request that authentication refused.
     pub(crate) fn auth_failed(&self, code: &'static str) {
         self.auth_failures.get_or_create(&CodeLabel { code }).inc();
+    }
+
+    /// Counts a connection that was closed because its client was late with this.
+    pub(crate) fn timed_out(&self, waited_for: &'static str) {
+        self.timeouts.get_or_create(&WaitLabel { waited_for }).inc();
     }
 
     /// Counts a request that had to wait for room.

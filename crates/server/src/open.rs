@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use vb_commit::{LocalOptions, RemoteOptions, Store, StoreError, StoreErrorKind};
 use vb_engine::{Background, DiskCache, Engine, Options, Spread};
-use vb_identity::{IdentityStore, KeyRing, Roots};
+use vb_identity::{Account, IdentityStore, KeyRing, Roots, Snapshot};
 
+use crate::admin::Tokens;
 use crate::config::{Config, ReadConsistency, StoreUrl};
 use crate::failure::Failure;
 use crate::nodes::Nodes;
@@ -46,6 +47,22 @@ pub(crate) fn key_ring(config: &Config) -> Result<Option<KeyRing>, Failure> {
         .map_err(|e| Failure::Credentials(e.to_string()))
 }
 
+/// The tokens of the admin API, perhaps none.
+///
+/// # Errors
+/// Tokens that cannot be read, more than two, or ones that could be guessed.
+pub(crate) fn admin_tokens(config: &Config) -> Result<Tokens, Failure> {
+    let text = vb_identity::secret_text(
+        |name| credential_setting(config, name),
+        "VECTORBUCKET_ADMIN_TOKEN",
+    );
+    let text = text.map_err(|e| Failure::Credentials(e.to_string()))?;
+    match text {
+        None => Ok(Tokens::default()),
+        Some(text) => Tokens::parse(&text).map_err(Failure::Credentials),
+    }
+}
+
 /// The identities over an opened store. Nothing is written before somebody changes them.
 ///
 /// # Errors
@@ -57,6 +74,30 @@ pub(crate) async fn identities(
 ) -> Result<IdentityStore, Failure> {
     let opened = IdentityStore::open(store, roots, ring, vb_identity::Options::default()).await;
     opened.map_err(|e| Failure::Engine(format!("identities: {e}")))
+}
+
+/// Whether the ring fits what is stored. If it opens some of the access keys, or there is none, the
+/// others are served; the log, a metric and `/readyz` tell of those that are not.
+///
+/// # Errors
+/// A ring that opens none of them is another store's: what would be sealed with it, nodes with the
+/// right one could not open.
+pub(crate) fn check_ring(snapshot: &Snapshot, has_ring: bool) -> Result<(), Failure> {
+    let shut_out = snapshot.unavailable().count();
+    let Some((example, reason)) = snapshot.unavailable().next() else { return Ok(()) };
+    let keys: usize = snapshot.accounts().map(|(_, account)| keys_of(account)).sum();
+    if has_ring && shut_out == keys {
+        return Err(Failure::Credentials(format!(
+            "the key ring opens none of the {keys} access keys in the store ({example}: {reason}); \
+             it is another one's: set the ring that the other nodes have, or, if it is lost, start \
+             without one and delete the keys"
+        )));
+    }
+    Ok(())
+}
+
+fn keys_of(account: &Account) -> usize {
+    account.users.values().map(|user| user.keys.len()).sum()
 }
 
 /// The setting behind a variable name, wherever it was set.
@@ -77,6 +118,9 @@ fn credential_setting(config: &Config, name: &str) -> Option<String> {
         "VECTORBUCKET_KEY_RING" => Some(config.key_ring.reveal().to_owned()),
         "VECTORBUCKET_KEY_RING_FILE" => path(&config.key_ring_file),
         "VECTORBUCKET_KEY_RING_COMMAND" => Some(config.key_ring_command.clone()),
+        "VECTORBUCKET_ADMIN_TOKEN" => Some(config.admin_token.reveal().to_owned()),
+        "VECTORBUCKET_ADMIN_TOKEN_FILE" => path(&config.admin_token_file),
+        "VECTORBUCKET_ADMIN_TOKEN_COMMAND" => Some(config.admin_token_command.clone()),
         "VECTORBUCKET_ROOT_CREDENTIALS_FILE" => path(&config.root_credentials_file),
         _ => None,
     }

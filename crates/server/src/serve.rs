@@ -4,7 +4,6 @@
 //! this order of checks: head, signature, right on the account, bucket name, bucket existence,
 //! body. Nothing of a body is read before the caller is known and room for it was admitted.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -24,9 +23,10 @@ use crate::authorize::Grant;
 use crate::body::{self, Declared, Pace};
 use crate::case::Heard;
 use crate::clock::unix_seconds;
-use crate::config::Config;
+use crate::config::{Config, TrustedProxies};
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
+use crate::listener::Connected;
 use crate::metrics::{Finished, Metrics};
 use crate::nodes::{Nodes, NotValid};
 use crate::ops::{self, Context, Input};
@@ -49,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) peer_admission: Admission,
     nodes: Option<Arc<Nodes>>,
     domains: Domains,
+    /// Who is believed about where a request comes from.
+    proxies: TrustedProxies,
     pub(crate) pace: Pace,
     discard_bytes_max: u64,
     log_access: bool,
@@ -97,6 +99,7 @@ impl Service {
             peer_admission,
             nodes,
             domains: Domains::new(config.domains()),
+            proxies: config.trusted_proxies.clone(),
             pace: Pace::new(&config.limits),
             discard_bytes_max: config.limits.put_vectors_bytes_max.0.saturating_mul(2),
             log_access: config.log.access,
@@ -131,14 +134,18 @@ impl Service {
     pub(crate) async fn respond(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        connected: &Connected,
     ) -> Response<ReplyBody> {
-        let mut exchange = Exchange::begin(&request, peer, &self.metrics);
+        let client = connected.other_end().of(request.headers(), &self.proxies);
+        let mut exchange = Exchange::begin(&request, client, &self.metrics);
         let answer = AssertUnwindSafe(self.answer(request, &mut exchange)).catch_unwind().await;
         let outcome = answer.unwrap_or_else(|_| {
             self.metrics.panics.inc();
             Err(Refusal::internal("the request panicked"))
         });
+        if exchange.mark().is_some() {
+            connected.is_a_node();
+        }
         let (response, finished) = self.conclude(&mut exchange, &Outcome(outcome));
         self.record(&exchange, &finished).await;
         response

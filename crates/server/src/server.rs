@@ -1,6 +1,6 @@
 //! From a configuration to a running service, and back down again.
 //!
-//! Up: both sockets are bound first (a port in use is the cheapest failure), then the admin
+//! Up: certificates are read and both sockets bound first (the cheapest failures), then the admin
 //! listener answers, then credentials, store and engine are opened, then data connections are
 //! accepted. Down, in reverse: readiness ends, after a while the data socket closes, requests in flight finish
 //! within the drain time, the engine closes, the admin listener ends last.
@@ -10,14 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vb_commit::{Store, SystemClock};
 use vb_engine::Engine;
-use vb_identity::IdentityStore;
+use vb_identity::{AccountId, IdentityStore};
 
 use crate::access_log::AccessLog;
-use crate::admin::Admin;
+use crate::admin::{Admin, Api, Office, Tokens};
+use crate::administration::{Buckets, Desk};
 use crate::audit::Audit;
+use crate::authenticate::Authenticator;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::listener::Connections;
@@ -26,6 +29,7 @@ use crate::nodes::Nodes;
 use crate::open;
 use crate::phase::{Phase, Phases};
 use crate::serve::{Opened, Service};
+use crate::transport::{Side, Tls};
 
 /// The service.
 #[derive(Debug)]
@@ -36,12 +40,15 @@ pub struct Handle {
     addr: SocketAddr,
     admin_addr: SocketAddr,
     phases: Phases,
+    /// Counts how often certificates were asked to be read again.
+    certificates: watch::Sender<u64>,
     connections: Connections,
     engine: Engine,
     identities: IdentityStore,
     access_log: Arc<AccessLog>,
     audit: Option<Arc<Audit>>,
     metrics: Arc<Metrics>,
+    office: Office,
     drain_delay: Duration,
     drain_timeout: Duration,
     data: JoinHandle<()>,
@@ -72,15 +79,25 @@ impl Server {
     /// As [`Server::start`], with parts that exist already.
     #[doc(hidden)]
     pub async fn start_with(config: &Config, given: Given) -> Result<Handle, Failure> {
+        let metrics = Arc::new(Metrics::new());
+        let tokens = open::admin_tokens(config)?;
+        let tls = Tls::configured(Side::Data, &config.tls, &metrics.tls)?;
+        let admin_tls = Tls::configured(Side::Admin, &config.tls, &metrics.tls)?;
         let listener = match given.listener {
             Some(listener) => listener,
             None => bind("listen", config.listen).await?,
         };
         let admin_listener = bind("admin_listen", config.admin_listen).await?;
         let phases = Phases::new();
-        let metrics = Arc::new(Metrics::new());
         let account = config.account_id.as_str().into();
-        let admin = Admin { phases: phases.clone(), metrics: Arc::clone(&metrics), account };
+        let office = Office::default();
+        let admin = Admin {
+            phases: phases.clone(),
+            metrics: Arc::clone(&metrics),
+            account,
+            tls: admin_tls.clone(),
+            office: office.clone(),
+        };
         let admin_addr = local(&admin_listener)?;
         let admin = tokio::spawn(admin.run(admin_listener));
         let addr = local(&listener)?;
@@ -92,21 +109,28 @@ impl Server {
             metrics.watch_nodes(Arc::clone(nodes));
             tokio::spawn(Arc::clone(nodes).watch(phases.clone()));
         }
+        office.open(api(config, &opened, tokens, &metrics));
         let service = Service::new(config, opened, Arc::clone(&metrics), phases.clone());
-        let connections =
-            Connections::new(Arc::new(service), phases.clone(), config.limits.clone());
+        let connections = Connections::new(Arc::new(service), phases.clone(), config, tls.clone());
         let data = tokio::spawn(connections.clone().run(listener));
+        let certificates = watch::Sender::new(0);
+        for tls in [tls, admin_tls].into_iter().flatten() {
+            let (every, asked) = (config.tls.check_interval, certificates.subscribe());
+            tokio::spawn(tls.watch(every, asked, phases.clone()));
+        }
         phases.advance(Phase::Ready);
         Ok(Handle {
             addr,
             admin_addr,
             phases,
+            certificates,
             connections,
             engine,
             identities,
             access_log,
             audit,
             metrics,
+            office,
             drain_delay: config.drain_delay,
             drain_timeout: config.drain_timeout,
             data,
@@ -127,13 +151,38 @@ async fn open_all(
         Some(store) => store,
         None => open::store(config).await?,
     };
-    let engine = open::engine(config, store.clone(), nodes.as_ref()).await?;
+    let has_ring = ring.is_some();
     let identities = open::identities(&store, roots, ring).await?;
+    if let Err(failure) = open::check_ring(&identities.snapshot(), has_ring) {
+        // A folder's lock goes with it.
+        identities.close().await;
+        return Err(failure);
+    }
+    let engine = open::engine(config, store.clone(), nodes.as_ref()).await?;
     metrics.watch(engine.clone(), store.clone());
     let audit = Audit::start(&config.audit, &config.region, metrics.audit.clone())?;
     let counters = Arc::clone(&metrics.access_log);
     let access_log = AccessLog::start(config, store, counters, Arc::new(SystemClock))?;
     Ok(Opened { engine, identities, nodes, access_log: Arc::new(access_log), audit })
+}
+
+/// What carries out the orders of the admin API.
+fn api(config: &Config, opened: &Opened, tokens: Tokens, metrics: &Arc<Metrics>) -> Api {
+    let identities = opened.identities.clone();
+    Api {
+        authenticator: Authenticator::new(identities.clone(), &config.region),
+        desk: Desk {
+            identities,
+            buckets: Buckets::Running(opened.engine.clone()),
+            region: config.region.as_str().into(),
+            block_public_access: config.block_public_access,
+            root: None,
+        },
+        tokens,
+        account: AccountId::parse(&config.account_id),
+        audit: opened.audit.clone(),
+        metrics: Arc::clone(metrics),
+    }
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -155,6 +204,12 @@ impl Handle {
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Reads the listeners' certificate files again, also if they are what they were. Connections
+    /// that are open go on.
+    pub fn reload_certificates(&self) {
+        self.certificates.send_modify(|asked| *asked += 1);
     }
 
     /// Who may call.
@@ -181,6 +236,7 @@ impl Handle {
             // Neither panics nor is cancelled.
             let _ = tokio::task::spawn_blocking(move || audit.close()).await;
         }
+        self.office.close();
         self.identities.close().await;
         self.engine.shutdown().await;
         self.phases.advance(Phase::Stopped);

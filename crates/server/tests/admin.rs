@@ -40,6 +40,23 @@ impl Folder {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command().arg("admin").args(arguments).output().unwrap()
+    }
+
+    /// Through the running service.
+    fn ask(&self, server: &TestServer, keys: &Keys, arguments: &[&str]) -> Output {
+        let mut command = self.command();
+        command
+            .env("VECTORBUCKET_ADMIN_URL", format!("http://{}", server.handle.admin_addr()))
+            .env("OSS_ACCESS_KEY_ID", &keys.id)
+            .env("OSS_ACCESS_KEY_SECRET", &keys.secret);
+        if let Some(token) = &keys.token {
+            command.env("OSS_SESSION_TOKEN", token);
+        }
+        command.args(arguments).output().unwrap()
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vectorbucket"));
         command
             .env_clear()
@@ -48,7 +65,7 @@ impl Folder {
             .env("VECTORBUCKET_ROOT_ACCESS_KEY_SECRET", SECRET)
             .env("VECTORBUCKET_KEY_RING", KEY_RING)
             .env("VECTORBUCKET_STORE", self.store());
-        command.arg("admin").args(arguments).output().unwrap()
+        command
     }
 
     #[track_caller]
@@ -111,6 +128,72 @@ async fn users_and_their_keys_work_once_the_service_runs() {
     let server = folder.serve().await;
     let answer = server.send(&keys(&key).sign(&list())).await;
     answer.check_error(403, "InvalidAccessKeyId", "0002-00000903");
+}
+
+#[track_caller]
+fn told(output: &Output) -> Value {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[track_caller]
+fn failed(output: &Output, code: i32, needles: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    for needle in needles {
+        assert!(stderr.contains(needle), "{needle} missing in: {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_service_is_asked_at_its_admin_address() {
+    let folder = Folder::new().await;
+    let server = folder.serve().await;
+    let root = Keys::root();
+    // Without an address the folder is needed, which the service has.
+    failed(&folder.run(&["user", "list"]), 5, &["in use", "--endpoint"]);
+    let ask = |keys: &Keys, line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        folder.ask(&server, keys, &[&["admin"][..], &words].concat())
+    };
+    told(&ask(&root, "user create alice --comment nightly --json"));
+    let alice = keys(&told(&ask(&root, "key create alice --json")));
+    let policy = folder.file("p.json", &allow(&["oss:ListVectors", "sts:AssumeRole"], &["*"]));
+    told(&ask(&root, &format!("policy put-inline own {policy} --user alice --json")));
+    assert_eq!(server.send(&alice.sign(&list())).await.status, 200);
+    let listed = ask(&root, "user list");
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(text.contains("COMMENT") && text.contains("nightly"), "{text}");
+    failed(&ask(&alice, "user list"), 1, &["AccessDenied", "vectorbucket:AdminRead", "next:"]);
+    failed(&ask(&root, "user delete nobody"), 1, &["NoSuchUser", "user list"]);
+    failed(&ask(&root, "user create no/name"), 1, &["InvalidRequest", "is no name"]);
+    failed(&ask(&root, "session open r s"), 2, &["sts assume-role"]);
+    // A session, as the SDKs' process providers read it.
+    let principal = format!("acs:ram::{ACCOUNT}:user/alice");
+    let trust = json!({"Version": "1", "Statement": [{"Effect": "Allow",
+        "Action": "sts:AssumeRole", "Principal": {"RAM": [principal]}}]});
+    let trust = folder.file("trust.json", &trust.to_string());
+    told(&ask(&root, &format!("role create reader {trust} --json")));
+    told(&ask(&root, &format!("policy put-inline own {policy} --role reader --json")));
+    let arn = format!("acs:ram::{ACCOUNT}:role/reader");
+    let assume = ["sts", "assume-role", "--role-arn", &arn, "--session-name", "nightly"];
+    let session = keys(&told(&folder.ask(&server, &alice, &assume)));
+    assert!(session.id.starts_with("STS.") && session.token.is_some());
+    assert_eq!(server.send(&session.sign(&list())).await.status, 200);
+    failed(&folder.ask(&server, &root, &assume), 1, &["NoPermission", "trust"]);
+    let bucket_policy = ask(&root, "bucket drop-policy vec");
+    assert_eq!(String::from_utf8_lossy(&bucket_policy.stdout), "done\n");
+    server.handle.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_said() {
+    let folder = Folder::new().await;
+    let nobody = ["user", "list", "--endpoint", "http://127.0.0.1:1", "-i", "AK", "-k", "secret-1"];
+    failed(&folder.run(&nobody), 3, &["no answer", "127.0.0.1:1"]);
+    let far = ["user", "list", "--endpoint", "http://192.0.2.1:1", "-i", "AK", "-k", "secret-1"];
+    failed(&folder.run(&far), 2, &["neither https nor this machine"]);
 }
 
 #[tokio::test]
@@ -178,4 +261,5 @@ async fn what_cannot_be_done_is_said() {
     let entry = folder.json(&["ring", "generate", "2026-11"]);
     assert!(entry["entry"].as_str().unwrap().starts_with("2026-11:"), "{entry}");
     assert_eq!(folder.json(&["ring", "rekey"])["resealed"], 0);
+    assert!(folder.json(&["token", "generate"])["token"].as_str().unwrap().len() >= 43);
 }

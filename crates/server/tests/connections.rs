@@ -4,9 +4,17 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use common::cluster::Cluster;
 use common::{Call, Connection, TestServer};
 use serde_json::json;
 use vb_server::{ByteSize, Failure};
+
+/// Waits for a line of the metrics.
+async fn until(server: &TestServer, line: &str) {
+    let waiting = async { while !server.admin("/metrics").await.text().contains(line) {} };
+    let done = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    assert!(done.is_ok(), "{line} missing in:\n{}", server.admin("/metrics").await.text());
+}
 
 fn get_index() -> Call {
     Call::post("vec", "getVectorIndex", &json!({"indexName": "idx"}))
@@ -224,6 +232,132 @@ async fn a_slow_head_is_closed() {
     let mut connection = server.connect().await;
     connection.write(b"GET / HTTP/1.1\r\nHost: ").await;
     assert!(connection.is_closed().await);
+    until(&server, "connections_timed_out_total{waited_for=\"head\"} 1").await;
+    let mut silent = server.connect().await;
+    assert!(silent.is_closed().await, "the first head has its time from the connection's begin");
+    until(&server, "connections_timed_out_total{waited_for=\"head\"} 2").await;
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_closed() {
+    let server =
+        TestServer::with(|config| config.limits.header_timeout = Duration::from_millis(300)).await;
+    let mut connection = server.connect().await;
+    assert_eq!(connection.call(&Call::account("GET", "")).await.status, 200);
+    let started = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => connection.write_what_is_read(b"x").await,
+            closed = connection.is_closed() => break assert!(closed),
+        }
+    }
+    assert!(started.elapsed() < Duration::from_secs(5));
+    until(&server, "connections_timed_out_total{waited_for=\"head\"} 1").await;
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed() {
+    let server = TestServer::with(|config| {
+        config.limits.header_timeout = Duration::from_secs(600);
+        config.limits.idle_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let mut connection = server.connect().await;
+    for _ in 0..3 {
+        assert_eq!(connection.call(&Call::account("GET", "")).await.status, 200);
+    }
+    assert!(connection.is_closed().await);
+    until(&server, "connections_timed_out_total{waited_for=\"request\"} 1").await;
+}
+
+#[tokio::test]
+async fn a_request_that_takes_longer_than_idle_connections_may_is_answered() {
+    let server = TestServer::with(|config| {
+        config.limits.header_timeout = Duration::from_millis(100);
+        config.limits.idle_timeout = Duration::from_millis(100);
+    })
+    .await;
+    server.index("vec", "idx", 2, "euclidean").await;
+    let call = get_index();
+    let mut connection = server.connect().await;
+    connection.write(&call.head()).await;
+    let (last, most) = call.body.split_last().expect("a body");
+    connection.write(most).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    connection.write(&[*last]).await;
+    assert_eq!(connection.answer("POST").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_closed() {
+    let server = TestServer::with(|config| {
+        config.limits.write_timeout = Duration::from_millis(400);
+        config.limits.idle_timeout = Duration::from_millis(100);
+    })
+    .await;
+    server.index("vec", "idx", 1024, "euclidean").await;
+    let vectors: Vec<_> = (0..100)
+        .map(|key| json!({"key": key.to_string(), "data": {"float32": vec![0.123_456_7; 1024]}}))
+        .collect();
+    let put = json!({"indexName": "idx", "vectors": vectors});
+    server.ok(&Call::post("vec", "putVectors", &put)).await;
+    let list = json!({"indexName": "idx", "returnData": true});
+    let list = Call::post("vec", "listVectors", &list);
+    let mut connection = server.connect().await;
+    let bytes = [list.head(), list.body.clone()].concat().repeat(40);
+    connection.write_what_is_read(&bytes).await;
+    until(&server, "connections_timed_out_total{waited_for=\"write\"} 1").await;
+    assert_eq!(server.send(&get_index()).await.status, 200);
+}
+
+/// A connection from this address of the loopback network.
+async fn connect_from(server: &TestServer, from: [u8; 4]) -> Connection {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("a loopback address");
+    Connection::over(socket.connect(server.addr()).await.expect("the server listens"))
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_all_connections() {
+    let server = TestServer::with(|config| config.limits.connections_per_address_max = 2).await;
+    let call = Call::account("GET", "");
+    let (mut one, mut two) = (server.connect().await, server.connect().await);
+    for connection in [&mut one, &mut two] {
+        assert_eq!(connection.call(&call).await.status, 200);
+    }
+    assert!(server.connect().await.is_closed().await, "the third is closed at once");
+    until(&server, "connections_over_address_cap_total 1").await;
+    assert_eq!(connect_from(&server, [127, 0, 0, 2]).await.call(&call).await.status, 200);
+    drop(one);
+    until(&server, "connections_open 1").await;
+    assert_eq!(server.send(&call).await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_of_trusted_proxies_are_not_counted_by_address() {
+    let text = "trusted_proxies = '127.0.0.1'";
+    let sources = vb_server::Sources { file: Some(text), ..vb_server::Sources::default() };
+    let proxies = vb_server::load(&sources).expect("a configuration").config.trusted_proxies;
+    let server = TestServer::with(|config| {
+        config.limits.connections_per_address_max = 1;
+        config.trusted_proxies = proxies;
+    })
+    .await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut connection = server.connect().await;
+        assert_eq!(connection.call(&Call::account("GET", "")).await.status, 200);
+        open.push(connection);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_nodes_are_not_counted_by_address() {
+    let cluster = Cluster::with(3, |_, config| config.limits.connections_per_address_max = 1).await;
+    // Both peers keep a connection to each node, from the address that the client has.
+    let answer = cluster.send(0, &Call::account("GET", "")).await;
+    assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use common::certificates::Authority;
 use common::{ACCESS_KEY_ID, ACCOUNT, Call, Connection, SECRET};
 
 /// The binary with a clean environment and free ports.
@@ -196,10 +197,42 @@ async fn a_second_signal_ends_a_drain_at_once() {
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
 }
 
+#[tokio::test]
+async fn a_hang_up_reads_certificates_again() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let files = authority.issue(&["localhost"]).write(folder.path());
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let mut command = binary(&["serve", "--store", "memory:"]);
+    with_keys(&mut command)
+        .args(["--tls-certificate-file", &path(&files.certificate)])
+        .args(["--tls-key-file", &path(&files.key)])
+        .env("VECTORBUCKET_TLS_CHECK_INTERVAL", "1h");
+    let running = Running::start(&mut command);
+    let addr = running.data.parse().unwrap();
+    let stream = authority.connect(addr, "localhost").await.unwrap();
+    let mut open = Connection::over(stream);
+    assert_eq!(open.call(&Call::account("GET", "")).await.status, 200);
+    let renewed = authority.issue(&["localhost"]);
+    renewed.write(folder.path());
+    let pid = rustix::process::Pid::from_child(&running.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    let shown = async || {
+        let stream = authority.connect(addr, "localhost").await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let waiting = async { while shown().await != renewed.der {} };
+    tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await.unwrap();
+    assert_eq!(open.call(&Call::account("GET", "")).await.status, 200);
+    drop(open);
+    assert_eq!(running.terminate(), Some(0));
+}
+
 #[test]
 fn dev_mode_refuses_to_serve_others() {
     let open = ["serve", "--dev", "--listen", "0.0.0.0:0", "--insecure-http"];
     check_failed(&binary(&open).output().unwrap(), 2, &["loopback"]);
+    let tls = ["serve", "--dev", "--tls-certificate-file", "/c.pem", "--tls-key-file", "/k.pem"];
+    check_failed(&binary(&tls).output().unwrap(), 2, &["plain HTTP", "tls.certificate_file"]);
 }
 
 #[test]

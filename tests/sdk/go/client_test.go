@@ -1,7 +1,7 @@
 // Package suite drives the official Go SDK's vectors client against a running server.
 //
 // The server's address and identity come from the environment (see tests/sdk/run.py):
-// SUITE_URL, SUITE_REGION, SUITE_ACCOUNT_ID, SUITE_ACCESS_KEY_ID, SUITE_ACCESS_KEY_SECRET.
+// SUITE_URL, SUITE_ADMIN_URL, SUITE_BIN, SUITE_REGION, SUITE_ACCOUNT_ID, SUITE_ACCESS_KEY_ID, SUITE_ACCESS_KEY_SECRET.
 package suite
 
 import (

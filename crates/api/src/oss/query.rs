@@ -42,7 +42,7 @@ impl<'a> Query<'a> {
         self.pairs.iter().filter(|(name, _)| *name == key).count()
     }
 
-    /// The decoded value of a key that may occur once. `+` stands for itself.
+    /// The decoded value of a key that may occur once. `+` stands for a space.
     ///
     /// Errors: [`Fault::ArgumentInvalid`] if it occurs twice, [`Fault::QueryInvalid`] if the
     /// decoded bytes are not UTF-8.
@@ -51,8 +51,19 @@ impl<'a> Query<'a> {
             let text = format!("The query parameter {key} occurs more than once.");
             return Err(Error::with_message(Fault::ArgumentInvalid, text));
         }
-        self.raw(key).map(decode).transpose()
+        self.raw(key).map(decode_value).transpose()
     }
+}
+
+/// Decodes a value of the query. `+` stands for a space, because the signature reads it so: were it
+/// anything else, either could be put in the place of the other on the way.
+///
+/// Error: [`Fault::QueryInvalid`].
+pub(crate) fn decode_value(text: &str) -> Result<Cow<'_, str>, Error> {
+    if !text.contains('+') {
+        return decode(text);
+    }
+    decode(&text.replace('+', " ")).map(|value| Cow::Owned(value.into_owned()))
 }
 
 /// Percent-decodes one piece of a URL. Error: [`Fault::QueryInvalid`].
@@ -72,6 +83,10 @@ mod tests {
         assert_eq!(query.raw("e"), Some(""));
         assert_eq!(query.raw("d"), Some("1=2"));
         assert_eq!(query.value("d").unwrap_err().fault(), Fault::ArgumentInvalid);
+        for raw in ["a=b+c", "a=b%20c"] {
+            assert_eq!(Query::parse(raw).value("a").unwrap().as_deref(), Some("b c"), "{raw}");
+        }
+        assert_eq!(Query::parse("a=b%2Bc").value("a").unwrap().as_deref(), Some("b+c"));
         assert_eq!(Query::parse("a=%FF").value("a").unwrap_err().fault(), Fault::QueryInvalid);
         assert!(query.value("none").unwrap().is_none());
     }

@@ -99,6 +99,16 @@ impl Endpoint {
         }
     }
 
+    /// Scheme and authority, without a path.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", self.scheme, self.authority)
+    }
+
+    /// Whether what is sent can be read on the way: neither TLS nor this machine.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        self.scheme == "http" && !self.is_loopback()
+    }
+
     /// Whether the endpoint is this machine, which no proxy leads to.
     pub(crate) fn is_loopback(&self) -> bool {
         match self.host().parse::<IpAddr>() {

@@ -6,4 +6,4 @@ mod file;
 mod settings;
 
 pub(crate) use address::{Addressing, Endpoint, Target, is_localhost};
-pub(crate) use settings::{Settings, flags, read};
+pub(crate) use settings::{AdminSettings, Settings, admin_flags, flags, read, read_admin};

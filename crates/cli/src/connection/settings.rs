@@ -37,6 +37,15 @@ struct Source {
 
 const ENDPOINT: Source =
     Source { flag: "endpoint", environment: &["VECTORBUCKET_URL"], file: &["endpoint"] };
+const ADMIN_ENDPOINT: Source =
+    Source { flag: "endpoint", environment: &["VECTORBUCKET_ADMIN_URL"], file: &["adminendpoint"] };
+const ADMIN_TOKEN: Source =
+    Source { flag: "", environment: &["VECTORBUCKET_ADMIN_TOKEN"], file: &["admintoken"] };
+const ADMIN_TOKEN_FILE: Source = Source {
+    flag: "token-file",
+    environment: &["VECTORBUCKET_ADMIN_TOKEN_FILE"],
+    file: &["admintokenfile"],
+};
 const REGION: Source = Source {
     flag: "region",
     environment: &["VECTORBUCKET_REGION", "OSS_REGION"],
@@ -72,6 +81,7 @@ const PROXY: Source =
 
 const REGION_DEFAULT: &str = "cn-hangzhou";
 const ENDPOINT_DEFAULT: &str = "http://127.0.0.1:9100";
+const ADMIN_ENDPOINT_DEFAULT: &str = "http://127.0.0.1:9101";
 
 /// The connection flags every client command takes.
 pub(crate) fn flags() -> Vec<Arg> {
@@ -155,6 +165,61 @@ pub(crate) fn flags() -> Vec<Arg> {
     ]
 }
 
+/// The connection flags of commands that ask the admin API.
+pub(crate) fn admin_flags() -> Vec<Arg> {
+    let of_buckets = ["endpoint", "account-id", "addressing-style", "retry-times"];
+    let mut flags = flags();
+    flags.retain(|flag| !of_buckets.contains(&flag.get_id().as_str()));
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help).help_heading("Connection")
+    };
+    flags.push(
+        text("endpoint", "URL", "Admin address of the service [env: VECTORBUCKET_ADMIN_URL]")
+            .short('e'),
+    );
+    flags.push(text(
+        "token-file",
+        "FILE",
+        "File with a token of the admin API, which is used instead of an access key [env: \
+                    VECTORBUCKET_ADMIN_TOKEN_FILE, or the token itself in VECTORBUCKET_ADMIN_TOKEN]",
+    ));
+    flags
+}
+
+/// How to ask the admin API.
+pub(crate) struct AdminSettings {
+    pub(crate) settings: Settings,
+    /// Whether the address was given, not assumed.
+    pub(crate) is_named: bool,
+    /// To be used instead of the access key.
+    pub(crate) token: Option<String>,
+}
+
+/// As [`read`], for the admin API.
+pub(crate) fn read_admin(matches: &ArgMatches) -> Result<AdminSettings, Failure> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let entries = read_file(matches, &environment)?;
+    let find = |source: &Source| find(matches, &environment, &entries, source);
+    let named = find(&ADMIN_ENDPOINT);
+    let is_named = named.is_some();
+    let endpoint = named.unwrap_or_else(|| ADMIN_ENDPOINT_DEFAULT.to_owned());
+    let settings =
+        decide_for(&endpoint, matches, &environment, &entries).map_err(Failure::Usage)?;
+    let token = match find(&ADMIN_TOKEN_FILE) {
+        Some(path) => Some(
+            std::fs::read_to_string(&path)
+                .map_err(|cause| Failure::file(Path::new(&path), cause))?,
+        ),
+        None => find(&ADMIN_TOKEN),
+    };
+    // A server's setting may hold two, of which the first is the newer.
+    let first = |text: String| {
+        let mut tokens = text.split([',', ' ', '\t', '\r', '\n']);
+        tokens.find(|token| !token.is_empty()).map(str::to_owned)
+    };
+    Ok(AdminSettings { settings, is_named, token: token.and_then(first) })
+}
+
 /// The settings of this process: `matches` over its environment over the configuration file.
 pub(crate) fn read(matches: &ArgMatches) -> Result<Settings, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
@@ -199,23 +264,36 @@ fn decide(
     environment: &dyn Fn(&str) -> Option<String>,
     entries: &Entries,
 ) -> Result<Settings, String> {
-    let find = |source: &Source| {
-        let variable = || {
-            source.environment.iter().find_map(|name| environment(name).filter(|v| !v.is_empty()))
-        };
-        let entry = || {
-            source
-                .file
-                .iter()
-                .find_map(|name| entries.get(*name).filter(|v| !v.is_empty()).cloned())
-        };
-        given(matches, source.flag).or_else(variable).or_else(entry)
+    let endpoint = find(matches, environment, entries, &ENDPOINT);
+    let endpoint = endpoint.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+    decide_for(&endpoint, matches, environment, entries)
+}
+
+/// The value of one setting, from the first place that has it.
+fn find(
+    matches: &ArgMatches,
+    environment: &dyn Fn(&str) -> Option<String>,
+    entries: &Entries,
+    source: &Source,
+) -> Option<String> {
+    let given_value = |value: &String| !value.is_empty();
+    let variable =
+        || source.environment.iter().find_map(|name| environment(name).filter(given_value));
+    let entry = || {
+        source.file.iter().find_map(|name| entries.get(*name).filter(|v| given_value(v)).cloned())
     };
+    given(matches, source.flag).or_else(variable).or_else(entry)
+}
+
+fn decide_for(
+    endpoint: &str,
+    matches: &ArgMatches,
+    environment: &dyn Fn(&str) -> Option<String>,
+    entries: &Entries,
+) -> Result<Settings, String> {
+    let find = |source: &Source| find(matches, environment, entries, source);
     let region = find(&REGION).unwrap_or_else(|| REGION_DEFAULT.to_owned());
-    let endpoint = match find(&ENDPOINT) {
-        Some(text) => text.parse()?,
-        None => ENDPOINT_DEFAULT.parse()?,
-    };
+    let endpoint = endpoint.parse()?;
     let account = find(&ACCOUNT).map(|text| account_id(&text)).transpose()?;
     Ok(Settings {
         addressing: find(&ADDRESSING).map(|text| text.parse()).transpose()?.unwrap_or_default(),
@@ -225,13 +303,18 @@ fn decide(
         credentials: credentials(find(&KEY_ID), find(&KEY_SECRET), find(&TOKEN))?,
         proxy: find(&PROXY),
         connect_to: matches.get_one("connect-to").copied(),
-        attempts_max: matches.get_one("retry-times").copied().unwrap_or(3),
+        attempts_max: option(matches, "retry-times").unwrap_or(3),
         read_timeout: Duration::from_secs(matches.get_one("read-timeout").copied().unwrap_or(60)),
     })
 }
 
+/// The value of a flag, which the command may not have.
 fn given(matches: &ArgMatches, flag: &str) -> Option<String> {
-    matches.get_one::<String>(flag).cloned()
+    matches.try_get_one::<String>(flag).ok().flatten().cloned()
+}
+
+fn option(matches: &ArgMatches, flag: &str) -> Option<u32> {
+    matches.try_get_one::<u32>(flag).ok().flatten().copied()
 }
 
 fn account_id(text: &str) -> Result<String, String> {

@@ -35,13 +35,13 @@ pub(crate) fn run(name: &str, arguments: &ArgMatches) -> Option<Result<u8, Failu
         "stat" => on_runtime(stat::run(arguments)),
         "backup" => on_runtime(backup::run(arguments)),
         "restore" => on_runtime(restore::run(arguments)),
-        "admin" => on_runtime(admin::run(arguments)),
+        "admin" => admin::run(arguments),
         _ => return None,
     };
     Some(work)
 }
 
-fn on_runtime(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn on_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     Runtime::new().map_err(Failure::System)?.block_on(work)
 }
 

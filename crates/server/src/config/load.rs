@@ -223,10 +223,11 @@ fn edit_distance(a: &str, b: &str) -> usize {
 }
 
 /// Variables of the client commands, which are no settings of the service.
-const CLIENT_VARIABLES: [&str; 6] = [
+const CLIENT_VARIABLES: [&str; 7] = [
     "VECTORBUCKET_CONFIG",
     "VECTORBUCKET_CLIENT_CONFIG",
     "VECTORBUCKET_URL",
+    "VECTORBUCKET_ADMIN_URL",
     "VECTORBUCKET_ACCESS_KEY_ID",
     "VECTORBUCKET_ACCESS_KEY_SECRET",
     "VECTORBUCKET_SESSION_TOKEN",
@@ -261,18 +262,22 @@ fn check_nodes(config: &Config) -> Result<(), Invalid> {
 }
 
 fn check_listeners(config: &Config) -> Result<(), Invalid> {
-    let open = |address: std::net::SocketAddr| !address.ip().is_loopback();
-    if !config.insecure_http && open(config.listen) {
+    let tls = &config.tls;
+    tls.check(!config.nodes.peers.is_empty()).map_err(Invalid)?;
+    let open = |address: std::net::SocketAddr| !config.insecure_http && !address.ip().is_loopback();
+    if tls.certificate_file.is_none() && open(config.listen) {
         return Err(Invalid(format!(
-            "listen: {} is not loopback and this service speaks plain HTTP; put a TLS proxy in \
-             front of a loopback address, or accept that with --insecure-http",
+            "listen: {} is not loopback and would speak plain HTTP; set tls.certificate_file and \
+             tls.key_file, or put a TLS proxy in front of a loopback address, or accept plain HTTP \
+             with --insecure-http",
             config.listen
         )));
     }
-    if !config.insecure_http && open(config.admin_listen) {
+    if tls.admin_certificate_file.is_none() && open(config.admin_listen) {
         return Err(Invalid(format!(
-            "admin_listen: {} is not loopback and the admin listener has no authentication; keep \
-             it on loopback, or accept that with --insecure-http",
+            "admin_listen: {} is not loopback and would speak plain HTTP; keep it on loopback, or \
+             set tls.admin_certificate_file and tls.admin_key_file, or accept plain HTTP with \
+             --insecure-http",
             config.admin_listen
         )));
     }
@@ -307,7 +312,12 @@ fn check_limits(config: &Config) -> Result<(), Invalid> {
         (limits.head_bytes_max.0 <= 16 << 20, "limits.head_bytes_max: at most 16MiB"),
         (limits.headers_max >= 16, "limits.headers_max: at least 16"),
         (!limits.header_timeout.is_zero(), "limits.header_timeout: more than zero"),
+        (!limits.idle_timeout.is_zero(), "limits.idle_timeout: more than zero"),
+        (!limits.write_timeout.is_zero(), "limits.write_timeout: more than zero"),
         (!limits.body_timeout.is_zero(), "limits.body_timeout: more than zero"),
+        (limits.connections_per_address_max >= 1, "limits.connections_per_address_max: at least 1"),
+        (!config.tls.handshake_timeout.is_zero(), "tls.handshake_timeout: more than zero"),
+        (config.tls.check_interval.as_millis() >= 100, "tls.check_interval: at least 100ms"),
         (limits.body_rate_min.0 >= 1, "limits.body_rate_min: at least 1"),
         (limits.body_bytes_max.0 >= 64 << 10, "limits.body_bytes_max: at least 64KiB"),
         (limits.body_bytes_max.0 <= 1 << 30, "limits.body_bytes_max: at most 1GiB"),
@@ -386,8 +396,16 @@ mod tests {
     fn plain_http_stays_on_loopback_unless_asked() {
         assert!(refused("listen = '0.0.0.0:9100'").contains("--insecure-http"));
         assert!(refused("admin_listen = '10.0.0.1:9101'").contains("--insecure-http"));
-        let allowed = "listen = '0.0.0.0:9100'\ninsecure_http = true";
-        assert!(load(&Sources { file: Some(allowed), ..Sources::default() }).is_ok());
+        let pair = |prefix: &str| {
+            format!("tls.{prefix}certificate_file = '/c'\ntls.{prefix}key_file = '/k'\n")
+        };
+        let listen = "listen = '0.0.0.0:9100'\nadmin_listen = '10.0.0.1:9101'\n";
+        assert!(refused(&format!("{listen}{}", pair(""))).contains("admin_listen"));
+        assert!(refused(&format!("{listen}{}", pair("admin_"))).starts_with("listen"));
+        for allowed in ["insecure_http = true".to_owned(), pair("") + &pair("admin_")] {
+            let file = format!("{listen}{allowed}");
+            assert!(load(&Sources { file: Some(&file), ..Sources::default() }).is_ok());
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod load;
 mod logging;
 mod nodes;
 mod settings;
+mod tls;
 mod value;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use logging::{AuditConfig, AuditOutput, AuditRequests, LogSinks, LoggingConf
 pub(crate) use nodes::CLUSTER_KEY_CHARS_MIN;
 pub use nodes::{NodeConfig, ReadConsistency};
 pub(crate) use settings::{SETTINGS, Setting};
+pub use tls::{TlsConfig, TrustedProxies};
 pub(crate) use value::Value;
 pub use value::{ByteSize, LogFormat, Secret, StoreUrl};
 
@@ -34,6 +36,10 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Allow plain HTTP on addresses other than loopback.
     pub insecure_http: bool,
+    /// Certificates of the listeners.
+    pub tls: TlsConfig,
+    /// Proxies that are believed about who their client is.
+    pub trusted_proxies: TrustedProxies,
     /// Where objects live.
     pub store: StoreUrl,
     /// Wait for the disk before acknowledging (local store).
@@ -70,6 +76,12 @@ pub struct Config {
     pub key_ring_file: Option<PathBuf>,
     /// Program that prints them, instead of the setting.
     pub key_ring_command: String,
+    /// One or two tokens of the admin API.
+    pub admin_token: Secret,
+    /// File holding them, instead of the setting.
+    pub admin_token_file: Option<PathBuf>,
+    /// Program that prints them, instead of the setting.
+    pub admin_token_command: String,
     /// Bucket policies let nobody in who is not named.
     pub block_public_access: bool,
     /// Instruction set of the distance kernels; `None` is the best the CPU has.
@@ -125,8 +137,14 @@ pub struct LimitConfig {
     pub head_bytes_max: ByteSize,
     /// Number of headers.
     pub headers_max: u32,
-    /// Time for a request head, also the longest idle time of a kept-alive connection.
+    /// Data connections of one source address, of which more are closed at once.
+    pub connections_per_address_max: u32,
+    /// Time for a request head, from its first byte; of the first one from the connection's begin.
     pub header_timeout: Duration,
+    /// Longest time that a connection is kept without a request.
+    pub idle_timeout: Duration,
+    /// Longest time that an answer makes no progress towards the client.
+    pub write_timeout: Duration,
     /// Longest pause inside a body.
     pub body_timeout: Duration,
     /// Slowest average rate of a body, bytes per second, after one `body_timeout` of grace.
@@ -185,6 +203,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 9100)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9101)),
             insecure_http: false,
+            tls: TlsConfig::default(),
+            trusted_proxies: TrustedProxies::default(),
             store: StoreUrl::Local(PathBuf::from("./data")),
             fsync: true,
             cache_dir: None,
@@ -209,6 +229,9 @@ impl Default for Config {
             key_ring: Secret::default(),
             key_ring_file: None,
             key_ring_command: String::new(),
+            admin_token: Secret::default(),
+            admin_token_file: None,
+            admin_token_command: String::new(),
             block_public_access: true,
             kernels: None,
             threads: None,
@@ -239,7 +262,10 @@ impl Default for LimitConfig {
             connections_max: 4096,
             head_bytes_max: ByteSize(64 << 10),
             headers_max: 100,
-            header_timeout: Duration::from_secs(60),
+            connections_per_address_max: 1024,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(20),
             body_rate_min: ByteSize(16 << 10),
             put_vectors_bytes_max: ByteSize::mib(64),

@@ -62,6 +62,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
     ),
     setting!("insecure_http", --"insecure-http" switch, insecure_http, "serve plain HTTP on an address other than loopback"),
     setting!(
+        "trusted_proxies",
+        --"trusted-proxies",
+        trusted_proxies,
+        "addresses and networks whose X-Forwarded-For and X-Forwarded-Proto count"
+    ),
+    setting!(
         "store",
         --"store",
         store,
@@ -140,6 +146,22 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(
         "key_ring_command",
         key_ring_command,
+        "program with arguments that prints them, instead of the setting"
+    ),
+    setting!(
+        "admin_token",
+        admin_token,
+        "one or two tokens of the admin API, of whoever operates the whole store"
+    ),
+    setting!(
+        "admin_token_file",
+        --"admin-token-file",
+        admin_token_file,
+        "file with them, mode 0600, instead of the setting"
+    ),
+    setting!(
+        "admin_token_command",
+        admin_token_command,
         "program with arguments that prints them, instead of the setting"
     ),
     setting!(
@@ -225,6 +247,35 @@ pub(crate) static SETTINGS: &[Setting] = &[
     ),
     setting!("log_access", log.access, "one log line per request"),
     setting!(
+        "tls.certificate_file",
+        --"tls-certificate-file",
+        tls.certificate_file,
+        "PEM file with the data listener's certificate chain; empty for plain HTTP"
+    ),
+    setting!("tls.key_file", --"tls-key-file", tls.key_file, "PEM file with its private key"),
+    setting!(
+        "tls.admin_certificate_file",
+        tls.admin_certificate_file,
+        "PEM file with the admin listener's certificate chain; empty for plain HTTP"
+    ),
+    setting!("tls.admin_key_file", tls.admin_key_file, "PEM file with its private key"),
+    setting!(
+        "tls.check_interval",
+        tls.check_interval,
+        "how often these files are looked at for a new certificate"
+    ),
+    setting!("tls.handshake_timeout", tls.handshake_timeout, "longest time of a handshake"),
+    setting!(
+        "tls.peer_ca_file",
+        tls.peer_ca_file,
+        "PEM file with the roots that the certificates of other nodes must lead to"
+    ),
+    setting!(
+        "tls.peer_name",
+        tls.peer_name,
+        "name that certificates of other nodes must be for, empty for each node's own"
+    ),
+    setting!(
         "logging.sinks",
         logging.sinks,
         "stores that buckets may name as targets of their access logs: name=STORE,..."
@@ -268,15 +319,26 @@ pub(crate) static SETTINGS: &[Setting] = &[
     ),
     setting!("limits.connections_max", limits.connections_max, "open data connections"),
     setting!(
+        "limits.connections_per_address_max",
+        limits.connections_per_address_max,
+        "data connections of one source address"
+    ),
+    setting!(
         "limits.head_bytes_max",
         limits.head_bytes_max,
         "bytes of a request line with its headers"
     ),
     setting!("limits.headers_max", limits.headers_max, "number of headers of a request"),
+    setting!("limits.header_timeout", limits.header_timeout, "time for a request head"),
     setting!(
-        "limits.header_timeout",
-        limits.header_timeout,
-        "time for a request head, and longest idle time of a connection"
+        "limits.idle_timeout",
+        limits.idle_timeout,
+        "longest time that a connection is kept without a request"
+    ),
+    setting!(
+        "limits.write_timeout",
+        limits.write_timeout,
+        "longest time that an answer makes no progress towards the client"
     ),
     setting!("limits.body_timeout", limits.body_timeout, "longest pause inside a body"),
     setting!(

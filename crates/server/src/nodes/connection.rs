@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::transport::{PeerTls, Stream};
+
 /// Idle connections that are kept to one peer.
 const IDLE_MAX: usize = 64;
 /// An idle connection is not reused after this long; less than what a peer keeps one for.
@@ -45,6 +47,7 @@ pub(super) struct NoAnswer {
 #[derive(Debug)]
 pub(super) struct Connections {
     place: Box<str>,
+    tls: Option<PeerTls>,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -69,9 +72,9 @@ impl Drop for Connection {
 }
 
 impl Connections {
-    /// Connections to `host:port`.
-    pub(super) fn new(place: &str) -> Self {
-        Self { place: place.into(), idle: Mutex::default() }
+    /// Connections to `host:port`, over TLS if there is some.
+    pub(super) fn new(place: &str, tls: Option<PeerTls>) -> Self {
+        Self { place: place.into(), tls, idle: Mutex::default() }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -135,7 +138,7 @@ impl Connections {
             }
         }
         let failed = |timed_out, cause| NoAnswer { reached: Reached::NotWhole, timed_out, cause };
-        match timeout(time_max.min(CONNECT_MAX), connect(&self.place)).await {
+        match timeout(time_max.min(CONNECT_MAX), connect(&self.place, self.tls.as_ref())).await {
             Ok(Ok(connection)) => Ok((connection, false)),
             Ok(Err(cause)) => Err(failed(false, cause)),
             Err(_) => Err(failed(true, "no connection in time".to_owned())),
@@ -162,10 +165,14 @@ fn no_answer(whole: &AtomicBool, timed_out: bool, cause: &str) -> NoAnswer {
     NoAnswer { reached, timed_out, cause: cause.to_owned() }
 }
 
-async fn connect(place: &str) -> Result<Connection, String> {
+async fn connect(place: &str, tls: Option<&PeerTls>) -> Result<Connection, String> {
     let stream = TcpStream::connect(place).await.map_err(|error| error.to_string())?;
     // Requests are written in one piece; waiting for more bytes only delays them.
     let _ = stream.set_nodelay(true);
+    let stream = match tls {
+        Some(tls) => tls.connect(place, stream).await?,
+        None => Stream::Plain(stream),
+    };
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|error| error.to_string())?;
     let task = tokio::spawn(async move {

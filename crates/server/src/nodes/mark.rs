@@ -1,15 +1,15 @@
 //! The mark that one node puts on a request to another.
 //!
 //! ```text
-//! x-vectorbucket-hop: 1;{unix ms};{id, 24 hex};{client address};{SHA-256 of the body, hex, or -};{code}
+//! x-vectorbucket-hop: 2;{unix ms};{id, 24 hex};{client address};{tls or plain};{SHA-256 of the body, hex, or -};{code}
 //! ```
 //!
 //! The code is HMAC-SHA-256 under the cluster key over everything before it and over what the mark
 //! stands on: method, target, Host and `Authorization` of the request, each ending in a line feed,
 //! which none of them can hold. So a mark fits one request only; a client's cannot be made at all.
 //!
-//! A mark says three things: this request has made its one hop, this is the client it came from,
-//! and this is its id. It grants no right: a forwarded request is authenticated again by the
+//! A mark says four things: this request has made its one hop, this is the client it came from,
+//! whether nobody could read it on the way there, and this is its id. It grants no right: a forwarded request is authenticated again by the
 //! client's own signature, and only requests between nodes themselves (which bring the digest of
 //! their body) rest on the mark alone; those only read.
 //!
@@ -17,7 +17,6 @@
 //! request can be sent again by who reads the network; that gives him nothing that a copy of
 //! the client's own request, which is valid for longer, would not.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -26,6 +25,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use vb_api::oss::RequestId;
 
 use super::key::{ClusterKey, hex, unhex};
+use crate::transport::Client;
 
 /// Name of the header.
 pub(crate) const MARK: HeaderName = HeaderName::from_static("x-vectorbucket-hop");
@@ -33,7 +33,10 @@ pub(crate) const MARK: HeaderName = HeaderName::from_static("x-vectorbucket-hop"
 /// How far the clocks of two nodes may be apart, with the way between them.
 pub(super) const SKEW_MAX: Duration = Duration::from_secs(60);
 
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// How the client reached the first node.
+const TLS: &str = "tls";
+const PLAIN: &str = "plain";
 /// Stands where there is no digest.
 const NO_DIGEST: &str = "-";
 
@@ -41,7 +44,7 @@ const NO_DIGEST: &str = "-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The client that sent the request to the first node; for requests of a node itself, that node.
-    pub(crate) client: SocketAddr,
+    pub(crate) client: Client,
     /// Random bytes of the request's id.
     pub(crate) id: [u8; 12],
     /// SHA-256 of the body, of requests that nodes make themselves.
@@ -78,7 +81,9 @@ impl Mark {
     /// The header's value. `now_ms` is milliseconds since 1970.
     pub(super) fn seal(&self, key: &ClusterKey, on: Marked<'_>, now_ms: u64) -> HeaderValue {
         let digest = self.digest.map_or_else(|| NO_DIGEST.to_owned(), |digest| hex(&digest));
-        let said = format!("{VERSION};{now_ms};{};{};{digest}", hex(&self.id), self.client);
+        let way = if self.client.secure { TLS } else { PLAIN };
+        let said =
+            format!("{VERSION};{now_ms};{};{};{way};{digest}", hex(&self.id), self.client.addr);
         let code = key.seal(&sealed_text(&said, on));
         HeaderValue::try_from(format!("{said};{code}")).expect("digits and punctuation are ASCII")
     }
@@ -105,7 +110,13 @@ fn parse(said: &str) -> Option<(Mark, u64)> {
     }
     let at_ms = part()?.parse().ok()?;
     let id = unhex(part()?)?;
-    let client = part()?.parse().ok()?;
+    let addr = part()?.parse().ok()?;
+    let secure = match part()? {
+        TLS => true,
+        PLAIN => false,
+        _ => return None,
+    };
+    let client = Client { addr, secure };
     let digest = match part()? {
         NO_DIGEST => None,
         text => Some(unhex(text)?),
@@ -151,7 +162,8 @@ mod tests {
     }
 
     fn mark(digest: Option<[u8; 32]>) -> Mark {
-        Mark { client: "[2001:db8::1]:77".parse().unwrap(), id: [0xab; 12], digest }
+        let client = Client { addr: "[2001:db8::1]:77".parse().unwrap(), secure: digest.is_some() };
+        Mark { client, id: [0xab; 12], digest }
     }
 
     fn sealed(key: &ClusterKey, digest: Option<[u8; 32]>) -> HeaderMap {

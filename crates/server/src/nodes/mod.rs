@@ -41,6 +41,7 @@ use vb_engine::IndexId;
 use crate::clock::unix_ms;
 use crate::config::{Config, NodeConfig};
 use crate::failure::Failure;
+use crate::transport::PeerTls;
 
 pub(crate) use forward::{Answer, Forwarded, Request};
 pub(crate) use health::Down;
@@ -61,6 +62,8 @@ pub(crate) struct Nodes {
     config: NodeConfig,
     own: Box<str>,
     own_addr: SocketAddr,
+    /// How the others are reached; `None`: over plain HTTP.
+    tls: Option<PeerTls>,
     peers: watch::Sender<Arc<[Arc<Peer>]>>,
     started: Instant,
 }
@@ -95,19 +98,24 @@ impl Nodes {
                 false => Err(Failure::Configuration("cluster_key: several nodes need one".into())),
             };
         };
+        let tls = PeerTls::configured(config)?;
         let own = match nodes.advertise.as_str() {
             "" => own_addr.to_string(),
             advertise => advertise.to_owned(),
         };
         let peers: Vec<Arc<Peer>> = match nodes.dns_name() {
             Some(_) => Vec::new(),
-            None => nodes.peers.iter().filter(|name| **name != own).map(|n| Peer::new(n)).collect(),
+            None => {
+                let others = nodes.peers.iter().filter(|name| **name != own);
+                others.map(|name| Peer::new(name, tls.as_ref())).collect()
+            }
         };
         Ok(Some(Self {
             key,
             config: nodes.clone(),
             own: own.into(),
             own_addr,
+            tls,
             peers: watch::Sender::new(peers.into()),
             started: Instant::now(),
         }))
@@ -156,10 +164,10 @@ impl Nodes {
 }
 
 impl Peer {
-    fn new(name: &str) -> Arc<Self> {
+    fn new(name: &str, tls: Option<&PeerTls>) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
-            connections: Connections::new(name),
+            connections: Connections::new(name, tls.cloned()),
             health: Mutex::new(Health::new()),
         })
     }

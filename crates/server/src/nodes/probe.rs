@@ -16,6 +16,7 @@ use super::forward::{Answer, ask};
 use super::mark::{MARK, Mark, Marked, digest_of};
 use super::{Down, Nodes, PROBE_PATH, Peer, unix_ms};
 use crate::phase::{Phase, Phases};
+use crate::transport::{Client, PeerTls};
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -57,7 +58,8 @@ impl Nodes {
             Ok(addresses) => {
                 let found = addresses.map(|address| address.to_string());
                 let names: BTreeSet<String> = found.filter(|n| **n != *self.own).collect();
-                let peers = renewed(&self.peers(), names.into_iter().take(NODES_MAX));
+                let names = names.into_iter().take(NODES_MAX);
+                let peers = renewed(&self.peers(), names, self.tls.as_ref());
                 self.peers.send_replace(peers);
             }
             Err(error) => tracing::warn!(name, %error, "the nodes' name does not resolve"),
@@ -80,7 +82,8 @@ impl Nodes {
     ) -> http::Request<Bytes> {
         let mut id = [0; 12];
         getrandom::fill(&mut id).expect("the operating system has a random source");
-        let mark = Mark { client: self.own_addr, id, digest: Some(digest_of(&body)) };
+        let client = Client { addr: self.own_addr, secure: self.tls.is_some() };
+        let mark = Mark { client, id, digest: Some(digest_of(&body)) };
         let mut request = http::Request::new(body);
         *request.uri_mut() = http::Uri::from_static(target);
         // A name that is no header value is no host name either, and then nothing connects.
@@ -95,10 +98,14 @@ impl Nodes {
 }
 
 /// The peers of these names: those known already with what is known of them.
-fn renewed(known: &[Arc<Peer>], names: impl Iterator<Item = String>) -> Arc<[Arc<Peer>]> {
+fn renewed(
+    known: &[Arc<Peer>],
+    names: impl Iterator<Item = String>,
+    tls: Option<&PeerTls>,
+) -> Arc<[Arc<Peer>]> {
     let peer = |name: String| match known.iter().find(|peer| *peer.name == *name) {
         Some(peer) => Arc::clone(peer),
-        None => Peer::new(&name),
+        None => Peer::new(&name, tls),
     };
     names.map(peer).collect()
 }
@@ -120,9 +127,9 @@ mod tests {
 
     #[test]
     fn a_renewed_list_keeps_what_is_known() {
-        let known = [Peer::new("a:1"), Peer::new("b:1")];
+        let known = [Peer::new("a:1", None), Peer::new("b:1", None)];
         known[0].health(|health| health.probed(Ok(()), Duration::ZERO));
-        let peers = renewed(&known, ["a:1", "c:1"].map(str::to_owned).into_iter());
+        let peers = renewed(&known, ["a:1", "c:1"].map(str::to_owned).into_iter(), None);
         let states: Vec<_> = peers.iter().map(|peer| (peer.name(), peer.down())).collect();
         assert_eq!(states, [("a:1", None), ("c:1", Some(Down::Unknown))]);
     }

@@ -4,8 +4,11 @@
 //! broken heads, slow bodies, pipelining. [`Call`] builds and signs well-formed requests.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod certificates;
 pub mod cluster;
+pub mod orders;
 pub mod people;
+pub mod prey;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use vb_api::oss::signature::{Credentials, SignInput, authorization, presign};
 use vb_api::oss::to_basic;
@@ -149,6 +152,8 @@ pub struct Call {
     pub shift: i64,
     pub signed: bool,
     pub content_md5: bool,
+    /// The value of `x-oss-content-sha256`.
+    pub payload: String,
     pub additional: Vec<&'static str>,
     /// The request target is absolute, as a proxy gets it.
     pub absolute: bool,
@@ -181,6 +186,7 @@ impl Call {
             shift: 0,
             signed: true,
             content_md5: true,
+            payload: "UNSIGNED-PAYLOAD".into(),
             additional: Vec::new(),
             absolute: false,
         }
@@ -242,7 +248,7 @@ impl Call {
     fn sign(&self, headers: &mut Vec<(String, String)>) {
         let at = now() + self.shift;
         headers.push(("x-oss-date".into(), to_basic(at)));
-        headers.push(("x-oss-content-sha256".into(), "UNSIGNED-PAYLOAD".into()));
+        headers.push(("x-oss-content-sha256".into(), self.payload.clone()));
         let mut map: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
@@ -300,9 +306,14 @@ pub fn now() -> i64 {
     i64::try_from(since.as_secs()).expect("before the end of time")
 }
 
+/// What a raw connection goes over: a socket, or TLS on one.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A raw connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     unread: Vec<u8>,
 }
 
@@ -311,8 +322,8 @@ impl Connection {
         Self::over(TcpStream::connect(addr).await.expect("the server listens"))
     }
 
-    pub fn over(stream: TcpStream) -> Self {
-        Self { stream, unread: Vec::new() }
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), unread: Vec::new() }
     }
 
     pub async fn write(&mut self, bytes: &[u8]) {

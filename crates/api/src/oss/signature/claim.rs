@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, header};
 
-use crate::oss::query::decode;
+use crate::oss::query::decode_value;
 use crate::oss::signature::SigningKey;
 use crate::oss::signature::body::payload_hash;
 use crate::oss::signature::canonical::{self, ALGORITHM, Canonical, TOKEN};
@@ -60,6 +60,7 @@ impl<'a> Claim<'a> {
             (false, true) => from_query(request, &query, rules)?,
         };
         refuse_repeated(&query)?;
+        refuse_repeated_headers(request.headers, &signed.additional)?;
         check_access_key(&signed.credential.access_key_id)?;
         payload_hash(request.headers)?;
         Ok(Claim::Signed(signed))
@@ -192,6 +193,23 @@ fn refuse_repeated(query: &Query<'_>) -> Result<(), Error> {
     names.retain(|name| name.starts_with("x-oss-"));
     names.sort_unstable();
     match names.windows(2).any(|pair| pair[0] == pair[1]) {
+        true => Err(Error::new(Fault::AuthenticationRepeated)),
+        false => Ok(()),
+    }
+}
+
+/// The canonical request joins the values of a repeated header with commas, so that one header with
+/// a comma and two without are signed alike. No client repeats them.
+fn refuse_repeated_headers(headers: &HeaderMap, additional: &[String]) -> Result<(), Error> {
+    // Without repeated headers the map has as many names as values.
+    if headers.len() == headers.keys_len() {
+        return Ok(());
+    }
+    let is_signed = |name: &str| {
+        canonical::is_default_signed(name) || additional.iter().any(|listed| listed == name)
+    };
+    let is_repeated = |name: &&http::HeaderName| headers.get_all(*name).iter().nth(1).is_some();
+    match headers.keys().filter(is_repeated).any(|name| is_signed(name.as_str())) {
         true => Err(Error::new(Fault::AuthenticationRepeated)),
         false => Ok(()),
     }
@@ -375,7 +393,7 @@ fn from_query<'a>(
         return Err(Error::new(Fault::QueryVersionMissing));
     }
     let parameter = |name: &str, missing: Fault| -> Result<Cow<'a, str>, Error> {
-        let value = query.raw(name).map(decode).transpose()?;
+        let value = query.raw(name).map(decode_value).transpose()?;
         value.filter(|value| !value.is_empty()).ok_or(Error::new(missing))
     };
     let credential = parameter("x-oss-credential", Fault::QueryParameterMissing)?;
@@ -383,7 +401,8 @@ fn from_query<'a>(
     let expires = parameter("x-oss-expires", Fault::QueryExpiresMissing)?;
     let signature = parameter("x-oss-signature", Fault::QuerySignatureMissing)?;
     let credential = parse_scope(credential, rules.region, &QUERY_FAULTS)?;
-    let list = query.raw("x-oss-additional-headers").map(decode).transpose()?.unwrap_or_default();
+    let list =
+        query.raw("x-oss-additional-headers").map(decode_value).transpose()?.unwrap_or_default();
     let additional = additional_headers(&list, request.headers)
         .ok_or(Error::new(Fault::AdditionalHeaderMissingInQuery))?;
     let at = parse_basic(&date).ok_or(Error::new(Fault::DateFormat))?;
@@ -391,7 +410,7 @@ fn from_query<'a>(
         return Err(Error::new(Fault::SigningDateInQuery));
     }
     check_window(at, &expires, rules.now)?;
-    let token = query.raw(TOKEN).map(decode).transpose()?.filter(|token| !token.is_empty());
+    let token = query.raw(TOKEN).map(decode_value).transpose()?.filter(|token| !token.is_empty());
     let date = date.into_owned();
     Ok(Signed { request, credential, date, additional, token, signature, in_query: true })
 }

@@ -416,6 +416,17 @@ fn header_refusals() {
     let repeated = parse("x-oss-a=1&x-oss-a=2", &[("authorization", &good), date], NOW);
     assert_eq!(repeated.unwrap_err().fault(), Fault::AuthenticationRepeated);
     assert_eq!(parse("policy", &[], NOW).unwrap_err().fault(), Fault::AnonymousForbidden);
+    for name in ["x-oss-date", "x-oss-meta", "content-type", "content-md5"] {
+        let value = if name == date.0 { date.1 } else { "a" };
+        let headers = [("authorization", &*good), date, (name, value), (name, value)];
+        let repeated = parse("", &headers, NOW).unwrap_err();
+        assert_eq!(repeated.fault(), Fault::AuthenticationRepeated, "{name}");
+    }
+    let with_host = good.replace(",Sig", ",AdditionalHeaders=accept,Sig");
+    for (authorization, refused) in [(&good, false), (&with_host, true)] {
+        let headers = [("authorization", &**authorization), date, ("accept", "a"), ("accept", "b")];
+        assert_eq!(parse("", &headers, NOW).is_err(), refused, "{authorization}");
+    }
 }
 
 #[test]

@@ -1,15 +1,13 @@
-//! What is known of accounts, as JSON and as tables. Secrets are not in it.
+//! What is known of accounts. Secrets are not in it.
 
-use clap::ArgMatches;
 use serde_json::{Value, json};
 use vb_api::oss::iso_millis;
 use vb_identity::{Account, AccountId, Grants, Key, Snapshot};
 
-use super::{cell, print};
-use crate::failure::Failure;
+use super::{Code, Refusal};
 
 /// All accounts.
-pub(super) fn accounts(arguments: &ArgMatches, snapshot: &Snapshot) {
+pub(super) fn accounts(snapshot: &Snapshot) -> Value {
     let row = |(id, account): (&AccountId, &Account)| {
         json!({
             "account": id.as_str(),
@@ -19,36 +17,45 @@ pub(super) fn accounts(arguments: &ArgMatches, snapshot: &Snapshot) {
             "roles": account.roles.len(),
         })
     };
-    let rows: Vec<Value> = snapshot.accounts().map(row).collect();
-    tell(arguments, &rows);
+    snapshot.accounts().map(row).collect()
 }
 
-/// One part of an account, or with `account` all parts.
-pub(super) fn part(
-    arguments: &ArgMatches,
-    snapshot: &Snapshot,
-    id: &AccountId,
-    noun: &str,
-) -> Result<(), Failure> {
-    let none = || Failure::Configuration(format!("nothing is stored about the account {id}"));
-    let account = snapshot.account(id).ok_or_else(none)?;
-    if noun == "account" {
-        let whole = json!({
-            "account": id.as_str(),
-            "comment": &*account.comment,
-            "suspended": account.suspended,
-            "block_public_access": account.block_public_access,
-            "users": rows(snapshot, account, "user"),
-            "groups": rows(snapshot, account, "group"),
-            "roles": rows(snapshot, account, "role"),
-            "keys": rows(snapshot, account, "key"),
-            "policies": rows(snapshot, account, "policy"),
-        });
-        print(arguments, &whole, &format!("{whole:#}\n"));
-    } else {
-        tell(arguments, &rows(snapshot, account, noun));
+/// One part of an account as a list, or with `account` all parts as an object.
+///
+/// # Errors
+/// An account of which nothing is stored.
+pub(super) fn part(snapshot: &Snapshot, id: &AccountId, noun: &str) -> Result<Value, Refusal> {
+    let none = || {
+        let text = format!("nothing is stored about the account {id}");
+        Refusal::new(Code::NoSuchAccount, text)
+    };
+    let account = match snapshot.account(id) {
+        Some(account) => account,
+        // It has a root and nothing else yet.
+        None if snapshot.has_account(id) && noun != "account" => return Ok(json!([])),
+        None => return Err(none()),
+    };
+    if noun != "account" {
+        return Ok(rows(snapshot, account, noun).into());
     }
-    Ok(())
+    let quotas = &account.quotas;
+    Ok(json!({
+        "account": id.as_str(),
+        "comment": &*account.comment,
+        "suspended": account.suspended,
+        "block_public_access": account.block_public_access,
+        "quotas": {
+            "buckets": quotas.buckets,
+            "indexes_per_bucket": quotas.indexes_per_bucket,
+            "vectors": quotas.vectors,
+            "bytes": quotas.bytes,
+        },
+        "users": rows(snapshot, account, "user"),
+        "groups": rows(snapshot, account, "group"),
+        "roles": rows(snapshot, account, "role"),
+        "keys": rows(snapshot, account, "key"),
+        "policies": rows(snapshot, account, "policy"),
+    }))
 }
 
 fn rows(snapshot: &Snapshot, account: &Account, noun: &str) -> Vec<Value> {
@@ -144,36 +151,4 @@ fn granted(grants: &Grants) -> Vec<String> {
 
 fn time(ms: u64) -> String {
     iso_millis(i64::try_from(ms).unwrap_or(i64::MAX))
-}
-
-fn tell(arguments: &ArgMatches, rows: &[Value]) {
-    print(arguments, &Value::from(rows.to_vec()), &table(rows));
-}
-
-/// A table with one line per row; the first row names the columns.
-fn table(rows: &[Value]) -> String {
-    let Some(Value::Object(first)) = rows.first() else { return "none\n".to_owned() };
-    let header: Vec<String> = first.keys().map(|name| name.to_uppercase()).collect();
-    let line = |row: &Value| row.as_object().map(|row| row.values().map(cell).collect());
-    let mut lines: Vec<Vec<String>> = vec![header];
-    lines.extend(rows.iter().filter_map(line));
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: Vec<usize> = (0..lines[0].len()).map(|c| width(c).unwrap_or(0)).collect();
-    let padded = |line: &Vec<String>| {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    lines.iter().map(padded).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned() {
-        let rows = [json!({"a": "long one", "b": ["x", "y"]}), json!({"a": null, "b": 7})];
-        assert_eq!(table(&rows), "A         B\nlong one  x,y\n-         7\n");
-        assert_eq!(table(&[]), "none\n");
-    }
 }

@@ -1,20 +1,17 @@
 //! The policy simulator over what is stored: which statement decides, and why the others do not.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use clap::ArgMatches;
-use serde_json::json;
+use serde_json::{Value, json};
 use vb_engine::BucketId;
 use vb_identity::{AccountId, Name, Snapshot};
 use vb_policy::{
     Action, Caller, Context, Kind, Policy, PolicySet, Request, Resource, Target, explain,
 };
 
-use super::{Desk, argument, print, refused};
+use super::order::Explain;
+use super::{Code, Desk, Refusal};
 use crate::clock::unix_seconds;
-use crate::failure::Failure;
-use crate::open;
 
 /// A caller with its policies.
 struct Asker {
@@ -31,14 +28,18 @@ enum AskerKind {
 
 impl Asker {
     /// `root`, `anonymous`, `user:NAME` or `role:NAME/SESSION`, of the account.
-    fn parse(text: &str, account: &AccountId, snapshot: &Snapshot) -> Result<Self, Failure> {
+    fn parse(text: &str, account: &AccountId, snapshot: &Snapshot) -> Result<Self, Refusal> {
         let plain = |kind| Ok(Self { kind, policies: Vec::new() });
         match text.split_once(':') {
             None if text == "anonymous" => plain(AskerKind::Anonymous),
             None if text == "root" => plain(AskerKind::Root),
-            Some(("user", name)) => Self::user(name, account, snapshot).ok_or_else(|| absent(text)),
-            Some(("role", rest)) => Self::role(rest, account, snapshot).ok_or_else(|| absent(text)),
-            _ => Err(Failure::Configuration(format!(
+            Some(("user", name)) => {
+                Self::user(name, account, snapshot).ok_or_else(|| absent(Code::NoSuchUser, text))
+            }
+            Some(("role", rest)) => {
+                Self::role(rest, account, snapshot).ok_or_else(|| absent(Code::NoSuchRole, text))
+            }
+            _ => Err(Refusal::invalid(format!(
                 "{text}: expected root, anonymous, user:NAME or role:NAME/SESSION"
             ))),
         }
@@ -70,51 +71,50 @@ impl Asker {
     }
 }
 
-fn absent(text: &str) -> Failure {
-    Failure::Configuration(format!("there is no {text} in the account"))
+fn absent(code: Code, text: &str) -> Refusal {
+    Refusal::new(code, format!("there is no {text} in the account"))
 }
 
 /// Explains one decision.
-pub(super) async fn run(desk: &Desk, arguments: &ArgMatches) -> Result<(), Failure> {
-    let text = |name| argument(arguments, name).unwrap_or_default();
-    let account = desk.account()?;
-    let snapshot = desk.identities.now().await.map_err(|error| refused(&error))?;
-    let asker = Asker::parse(text("caller"), account, &snapshot)?;
-    let action = Action::parse(text("action")).ok_or_else(|| {
-        Failure::Configuration(format!("{}: expected an action as oss:PutVectors", text("action")))
+///
+/// # Errors
+/// A caller or action that there is not; a store that cannot be read.
+pub(super) async fn run(
+    desk: &Desk,
+    account: &AccountId,
+    asked: &Explain,
+) -> Result<Value, Refusal> {
+    let snapshot = desk.snapshot().await?;
+    let asker = Asker::parse(&asked.caller, account, &snapshot)?;
+    let action = Action::parse(&asked.action).ok_or_else(|| {
+        Refusal::invalid(format!("{}: expected an action as oss:PutVectors", asked.action))
     })?;
-    let target = target(action, text("resource"));
-    let bucket = bucket_policy(desk, account, text("resource")).await?;
+    let bucket = bucket_policy(desk, account, action, &asked.resource).await?;
     let override_block = snapshot.account(account).and_then(|record| record.block_public_access);
     let policies = PolicySet {
         identity: &asker.policies,
         session: None,
         bucket: bucket.as_ref(),
-        block_public_access: override_block.unwrap_or(desk.config.block_public_access),
+        block_public_access: override_block.unwrap_or(desk.block_public_access),
     };
-    let source_ip = argument(arguments, "source-ip").map(parse_address).transpose()?;
+    let target = target(action, &asked.resource);
     let request = Request {
         caller: asker.caller(account.as_str()),
         action,
-        resource: Resource { region: &desk.config.region, account: account.as_str(), target },
-        context: Context { source_ip, time: unix_seconds(), ..Context::default() },
+        resource: Resource { region: &desk.region, account: account.as_str(), target },
+        context: Context { source_ip: asked.source_ip, time: unix_seconds(), ..Context::default() },
     };
     let explanation = explain(&policies, &request);
-    let told = json!({
+    Ok(json!({
         "allowed": explanation.decision.is_allowed(),
         "ec": explanation.decision.ec(),
         "statement": explanation.decision.statement.map(|statement| statement.to_string()),
         "explanation": explanation.to_string(),
-    });
-    print(arguments, &told, &format!("{}\n", explanation.to_string().trim_end()));
-    Ok(())
+    }))
 }
 
-fn parse_address(text: &str) -> Result<IpAddr, Failure> {
-    text.parse().map_err(|_| Failure::Configuration(format!("{text} is no address")))
-}
-
-/// `*`, `bucket` or `bucket/index`, as the action is done to it.
+/// `*`, `bucket` or `bucket/index`, as the action is done to it; `user/NAME` and so on for actions
+/// on identities.
 fn target(action: Action, resource: &str) -> Target<'_> {
     let is_data = matches!(
         action,
@@ -125,6 +125,10 @@ fn target(action: Action, resource: &str) -> Target<'_> {
             | Action::QueryVectors
             | Action::QueryVectorsFusion
     );
+    let is_of_buckets = action == Action::AdminBuckets;
+    if action == Action::AssumeRole || (action.is_administrative() && !is_of_buckets) {
+        return Target::Identity(resource);
+    }
     match resource.split_once('/') {
         Some((bucket, index)) if is_data => Target::Data { bucket, index },
         Some((bucket, index)) => Target::Index { bucket, index },
@@ -139,18 +143,13 @@ fn target(action: Action, resource: &str) -> Target<'_> {
 async fn bucket_policy(
     desk: &Desk,
     account: &AccountId,
+    action: Action,
     resource: &str,
-) -> Result<Option<Policy>, Failure> {
+) -> Result<Option<Policy>, Refusal> {
     let name = resource.split('/').next().unwrap_or_default();
-    if name == "*" {
+    if name == "*" || action == Action::AssumeRole || action.is_administrative() {
         return Ok(None);
     }
-    let engine = open::engine(&desk.config, desk.store.clone(), None).await?;
-    let found = engine.bucket(&BucketId::new(account.as_str(), name)).await;
-    engine.shutdown().await;
-    match found {
-        Ok(record) => Ok(record.policy.map(|text| Policy::stored(Kind::Bucket, name, &text))),
-        Err(vb_engine::Error::NoSuchBucket) => Ok(None),
-        Err(error) => Err(super::failed("the bucket's policy cannot be read", &error)),
-    }
+    let text = desk.buckets.policy(&BucketId::new(account.as_str(), name)).await?;
+    Ok(text.map(|text| Policy::stored(Kind::Bucket, name, &text)))
 }
