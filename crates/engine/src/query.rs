@@ -190,7 +190,7 @@ impl Scan {
         let scan_piece = |mut top: TopK, piece: &Piece| {
             let source = snapshot.source(piece.source);
             let deleted = Some(source.deleted()).filter(|deleted| !deleted.is_empty());
-            let mask = Mask { allowed: matches[piece.source].as_ref(), deleted };
+            let mask = Mask { allowed: matches[piece.source].as_deref(), deleted };
             let number = u32::try_from(piece.source).expect("far below 2^32 sources");
             let rows = rows(source, self.query.field, piece.rows.clone());
             scan_rows(&prepared, rows, mask, number, &mut top, &order);

@@ -344,7 +344,7 @@ impl Page {
         let select = |(view, segment): (&SegmentView, &Segment)| match &self.request.filter {
             Filter::All => None,
             _ if !bounds.overlap(view) => None,
-            filter => Some(segment.select(filter)),
+            filter => Some(view.matching(segment, filter)),
         };
         segments.map(select).collect()
     }
@@ -446,7 +446,7 @@ fn parts<'a>(
     let segments = view.segments.iter().zip(snapshot.segments).enumerate();
     for (number, (view, segment)) in segments.filter(|(_, (view, _))| bounds.overlap(view)) {
         let source = Source::Segment(view, segment);
-        let entries = segment_entries(number, source, segment, matches[number].as_ref(), bounds);
+        let entries = segment_entries(number, source, segment, matches[number].as_deref(), bounds);
         parts.push((Box::new(entries) as Box<dyn Iterator<Item = Entry<'a>> + 'a>).peekable());
     }
     let entries = memtable_entries(view, filter, bounds);

@@ -372,7 +372,7 @@ impl<'a> Run<'a> {
     pub(crate) fn row_mask(
         self,
         field: usize,
-        allowed: &[Option<RoaringBitmap>],
+        allowed: &[Option<Arc<RoaringBitmap>>],
     ) -> Option<RowMask> {
         if allowed.iter().all(Option::is_none)
             && self.chunks.iter().all(|view| view.dead.is_empty())

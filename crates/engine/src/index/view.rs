@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use roaring::RoaringBitmap;
 use vb_commit::Prover;
 use vb_search::ann::RowMask;
-use vb_search::{Corrupt, DocId, Schema, Segment};
+use vb_search::{Corrupt, DocId, Filter, Schema, Segment};
 
 use super::body::{DeletedBitmap, SegmentMeta};
 use super::chunk::{ChunkView, Place};
@@ -39,6 +39,26 @@ pub(crate) struct SegmentView {
     pub(crate) heat: Arc<Heat>,
     /// Live rows of its vector fields, for searches by clusters.
     masks: Arc<Masks>,
+    /// What the filters of late queries matched.
+    filters: Arc<KnownFilters>,
+}
+
+/// What late filters matched among a segment's documents, the latest last. Queries come again with the same few filters,
+/// and finding out what a filter matches can cost more than the search.
+#[derive(Debug, Default)]
+struct KnownFilters(Mutex<Vec<Arc<KnownFilter>>>);
+
+/// How many are kept per segment: two bits per document each.
+const FILTERS_KEPT: usize = 8;
+
+/// The live documents that a filter matches, given which are deleted.
+#[derive(Debug)]
+struct KnownFilter {
+    filter: Filter,
+    deleted: Arc<RoaringBitmap>,
+    matching: Arc<RoaringBitmap>,
+    /// Their rows, by field.
+    masks: Mutex<Vec<(usize, Arc<RowMask>)>>,
 }
 
 /// Bytes of a segment that queries asked for piece by piece.
@@ -93,8 +113,9 @@ impl SegmentView {
         folded: Folded,
     ) -> Result<Self, Corrupt> {
         let blank = Segment::of_parts(schema, meta.docs, meta.places())?;
-        let (heat, masks) = (Arc::default(), Arc::default());
-        Ok(Self { blank, deleted: Arc::clone(&folded.bits), meta, folded, heat, masks })
+        let (heat, masks, filters) = Default::default();
+        let deleted = Arc::clone(&folded.bits);
+        Ok(Self { blank, deleted, meta, folded, heat, masks, filters })
     }
 
     /// The same segment as of another manifest.
@@ -106,6 +127,7 @@ impl SegmentView {
             folded,
             heat: Arc::clone(&self.heat),
             masks: Arc::clone(&self.masks),
+            filters: Arc::clone(&self.filters),
         }
     }
 
@@ -115,13 +137,62 @@ impl SegmentView {
         &self,
         segment: &Segment,
         field: usize,
-        allowed: Option<&RoaringBitmap>,
+        allowed: Option<&Arc<RoaringBitmap>>,
     ) -> Option<Arc<RowMask>> {
         match allowed {
-            Some(docs) => Some(Arc::new(mask(segment, field, docs))),
+            Some(docs) => Some(self.matching_rows(segment, field, docs)),
             None if self.deleted.is_empty() => None,
             None => Some(self.live_rows(segment, field)),
         }
+    }
+
+    /// The live documents that a filter matches. Needs the columns of its keys.
+    pub(crate) fn matching(&self, segment: &Segment, filter: &Filter) -> Arc<RoaringBitmap> {
+        let is_it = |known: &Arc<KnownFilter>| {
+            Arc::ptr_eq(&known.deleted, &self.deleted) && known.filter == *filter
+        };
+        {
+            let mut kept = self.filters.0.lock();
+            if let Some(place) = kept.iter().position(is_it) {
+                let known = kept.remove(place);
+                kept.push(Arc::clone(&known));
+                return Arc::clone(&known.matching);
+            }
+        }
+        let matching = Arc::new(segment.select(filter) - self.deleted.as_ref());
+        let known = KnownFilter {
+            filter: filter.clone(),
+            deleted: Arc::clone(&self.deleted),
+            matching: Arc::clone(&matching),
+            masks: Mutex::default(),
+        };
+        let mut kept = self.filters.0.lock();
+        kept.retain(|old| Arc::ptr_eq(&old.deleted, &self.deleted) && old.filter != *filter);
+        if kept.len() >= FILTERS_KEPT {
+            kept.remove(0);
+        }
+        kept.push(Arc::new(known));
+        matching
+    }
+
+    /// The rows of documents, most likely those of [`SegmentView::matching`].
+    fn matching_rows(
+        &self,
+        segment: &Segment,
+        field: usize,
+        docs: &Arc<RoaringBitmap>,
+    ) -> Arc<RowMask> {
+        let rows = || Arc::new(mask(segment, field, docs));
+        let known = self.filters.0.lock();
+        let known = known.iter().find(|known| Arc::ptr_eq(&known.matching, docs)).cloned();
+        let Some(known) = known else { return rows() };
+        let mut masks = known.masks.lock();
+        if let Some((_, mask)) = masks.iter().find(|(of, _)| *of == field) {
+            return Arc::clone(mask);
+        }
+        let rows = rows();
+        masks.push((field, Arc::clone(&rows)));
+        rows
     }
 
     fn live_rows(&self, segment: &Segment, field: usize) -> Arc<RowMask> {

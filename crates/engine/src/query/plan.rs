@@ -21,7 +21,7 @@ use crate::requests::{Explain, Precision, Query};
 pub(super) const PIECE_BYTES: usize = 1 << 20;
 
 /// Which documents of each source match; `None`: all.
-pub(crate) type Matches = Vec<Option<RoaringBitmap>>;
+pub(crate) type Matches = Vec<Option<Arc<RoaringBitmap>>>;
 
 /// One source's rows, some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,14 +112,15 @@ impl Planner<'_> {
         let segments = self.view.segments.iter().zip(snapshot.segments).zip(&matches);
         for (number, ((view, segment), allowed)) in segments.enumerate() {
             let allowed = allowed.as_ref();
+            let docs = allowed.map(Arc::as_ref);
             let count = segment.row_count(self.query.field);
             let has_clusters = by_clusters(self.query, segment);
-            let matching = allowed.map(RoaringBitmap::len);
+            let matching = allowed.map(|docs| docs.len());
             match access::choose(self.rows_of(count, matching, has_clusters)) {
                 Access::Skip => explain.segments_skipped += 1,
                 Access::Matches => {
                     explain.segments_matched += 1;
-                    few.extend(self.matching_rows(number, segment, allowed));
+                    few.extend(self.matching_rows(number, segment, docs));
                 }
                 Access::Clusters => {
                     explain.segments_probed += 1;
@@ -128,7 +129,7 @@ impl Planner<'_> {
                 }
                 Access::Scan => {
                     explain.segments_scanned += 1;
-                    pieces.extend(self.extents(number, segment, allowed));
+                    pieces.extend(self.extents(number, segment, docs));
                 }
             }
         }
@@ -190,10 +191,10 @@ impl Planner<'_> {
     }
 
     /// How the memtables as a whole are best searched, given what matches in each chunk.
-    fn memtable_access(&self, matches: &[Option<RoaringBitmap>]) -> Access {
+    fn memtable_access(&self, matches: &[Option<Arc<RoaringBitmap>>]) -> Access {
         let chunks = self.view.chunks();
         let rows = chunks.map(|view| view.chunk.vector_count(self.query.field)).sum();
-        let matching = matches.iter().map(|docs| docs.as_ref().map(RoaringBitmap::len)).sum();
+        let matching = matches.iter().map(|docs| docs.as_ref().map(|docs| docs.len())).sum();
         access::choose(self.rows_of(rows, matching, true))
     }
 
@@ -202,7 +203,7 @@ impl Planner<'_> {
         &self,
         number: usize,
         run: Run<'_>,
-        allowed: &[Option<RoaringBitmap>],
+        allowed: &[Option<Arc<RoaringBitmap>>],
         wishes: &mut Vec<codes::Wish>,
     ) -> Option<Target> {
         let field = self.query.field;
@@ -224,12 +225,12 @@ impl Planner<'_> {
         &self,
         number: usize,
         chunks: &[ChunkView],
-        allowed: &[Option<RoaringBitmap>],
+        allowed: &[Option<Arc<RoaringBitmap>>],
         pieces: &mut Window,
     ) {
         let rows_max = (PIECE_BYTES / self.row_bytes()).max(1);
         for ((source, view), allowed) in (number..).zip(chunks).zip(allowed) {
-            if allowed.as_ref().is_some_and(RoaringBitmap::is_empty) {
+            if allowed.as_ref().is_some_and(|docs| docs.is_empty()) {
                 continue;
             }
             let count = view.chunk.vector_count(self.query.field);
@@ -289,8 +290,7 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
         return vec![None; snapshot.view.source_count()];
     }
     let segments = snapshot.view.segments.iter().zip(snapshot.segments).collect::<Vec<_>>();
-    let select =
-        |(view, segment): (&SegmentView, &Segment)| segment.select(filter) - view.deleted.as_ref();
+    let select = |(view, segment): (&SegmentView, &Segment)| view.matching(segment, filter);
     let in_segments = segments.into_par_iter().map(|source| Some(select(source)));
     let mut matches: Matches = in_segments.collect();
     let rows = RowFilter::new(filter);
@@ -302,7 +302,7 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
             let runs = chunk::runs(chunks).into_par_iter();
             runs.flat_map_iter(|run| run.select(filter, &rows)).collect()
         };
-        matches.extend(selected.into_iter().map(Some));
+        matches.extend(selected.into_iter().map(|docs| Some(Arc::new(docs))));
     }
     matches
 }
