@@ -47,6 +47,7 @@ mod registry;
 mod requests;
 mod spread;
 mod stats;
+mod usage;
 
 pub use cache::CacheStats;
 pub use engine::Engine;
@@ -64,3 +65,4 @@ pub use requests::{
 };
 pub use spread::{Helper, NotScanned, Scanning, Spread};
 pub use stats::Stats;
+pub use usage::Usage;
