@@ -163,13 +163,25 @@ impl Engine {
         bucket: &BucketId,
         settings: BucketSettings,
     ) -> Result<Created, Error> {
+        self.create_bucket_within(bucket, settings, self.inner.context.options.buckets_max).await
+    }
+
+    /// As [`Engine::create_bucket`], with another quota than the engine's own.
+    ///
+    /// # Errors
+    /// As [`Engine::create_bucket`].
+    pub async fn create_bucket_within(
+        &self,
+        bucket: &BucketId,
+        settings: BucketSettings,
+        buckets_max: usize,
+    ) -> Result<Created, Error> {
         let _one = self.inner.creations.acquire().await.map_err(|_| Error::Closed)?;
         match self.inner.state(bucket).await {
             Ok(state) if state.live.is_some() => return Ok(Created::Same),
             Ok(_) | Err(Error::NoSuchBucket) => {}
             Err(error) => return Err(error),
         }
-        let buckets_max = self.inner.context.options.buckets_max;
         // Names of deleted buckets are among them: only near the quota does it matter who lives.
         let names = self.inner.bucket_names(&bucket.account).await?;
         if names.len() >= buckets_max
@@ -246,13 +258,28 @@ impl Engine {
         name: &[u8],
         settings: IndexSettings,
     ) -> Result<IndexRecord, Error> {
+        let indexes_max = self.inner.context.options.indexes_max;
+        self.create_index_within(bucket, name, settings, indexes_max).await
+    }
+
+    /// As [`Engine::create_index`], with another quota than the engine's own.
+    ///
+    /// # Errors
+    /// As [`Engine::create_index`].
+    pub async fn create_index_within(
+        &self,
+        bucket: &BucketId,
+        name: &[u8],
+        settings: IndexSettings,
+        indexes_max: usize,
+    ) -> Result<IndexRecord, Error> {
         self.inner.complete_drops(bucket).await?;
         let context = &self.inner.context;
         let create = CreateIndex {
             name: name.into(),
             id: IndexId(context.random()),
             created_ms: context.unix_ms(),
-            indexes_max: u32::try_from(context.options.indexes_max).unwrap_or(u32::MAX),
+            indexes_max: u32::try_from(indexes_max).unwrap_or(u32::MAX),
             settings: Arc::new(settings),
         };
         let command = Command::CreateIndex(create.clone());

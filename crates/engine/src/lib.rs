@@ -48,6 +48,7 @@ mod registry;
 mod requests;
 mod spread;
 mod stats;
+mod usage;
 
 pub use cache::CacheStats;
 pub use engine::Engine;
@@ -67,3 +68,4 @@ pub use requests::{
 };
 pub use spread::{Helper, NotScanned, Scanning, Spread};
 pub use stats::{MeasuredRecall, Stats};
+pub use usage::Usage;

@@ -15,7 +15,6 @@
 use std::sync::Arc;
 
 use crate::decision::{Cause, Decision, Source, StatementRef};
-use crate::document::Effect;
 use crate::policy::{Policy, Rule};
 use crate::question::{Question, Verdict};
 use crate::{Caller, Context, Request};
@@ -130,12 +129,11 @@ fn scan<'p>(
     block_public_access: bool,
 ) -> Found<'p> {
     let mut found = Found::default();
-    for (index, rule) in policy.candidates(question) {
-        let is_deny = rule.statement.effect == Effect::Deny;
+    for (index, is_deny) in policy.candidates(question) {
         if !is_deny && found.allow.is_some() {
             continue;
         }
-        if judge(rule, question, block_public_access) != Verdict::Applies {
+        if judge(&policy.rules()[index], question, block_public_access) != Verdict::Applies {
             continue;
         }
         let statement = StatementRef { source, policy: policy.name(), index };

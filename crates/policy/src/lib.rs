@@ -35,6 +35,7 @@ mod public;
 mod question;
 mod request;
 mod salvage;
+mod sieve;
 mod value;
 
 pub use action::Action;

@@ -146,6 +146,13 @@ impl ResourcePattern {
         is_one.then_some(bucket)
     }
 
+    /// The one index that the pattern can be about; `None` if there may be several, or none.
+    pub(crate) fn only_index(&self) -> Option<&str> {
+        let (_, rest) = self.only_bucket().and_then(|_| self.name.as_str().split_once('/'))?;
+        let index = rest.split('/').next().unwrap_or(rest);
+        (!index.contains(['*', '?'])).then_some(index)
+    }
+
     /// The pattern in the short spelling.
     pub fn to_text(&self) -> String {
         let parts = [&self.service, &self.region, &self.account, &self.name];

@@ -1,18 +1,14 @@
 //! A policy in the form that decides.
 //!
-//! Statements are kept as parsed; beside them stands one word pair per statement, and most
-//! statements are ruled out by it without being looked at:
-//!
-//! ```text
-//! Sieve { actions: one bit per action the statement means,
-//!         buckets: one hashed bit per bucket it can be about, all bits if it has a wildcard }
-//! ```
+//! Statements are kept as parsed; beside them stands a [`Sieve`] per statement, and most statements
+//! are ruled out by it without being looked at.
 
 use crate::action::ActionSet;
 use crate::document::{Actions, Document, Effect, Kind, Statement};
 use crate::public::is_public;
 use crate::question::Question;
 use crate::salvage::salvage;
+use crate::sieve::Sieve;
 
 /// A named policy, ready to decide; cheap to share.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,13 +17,6 @@ pub struct Policy {
     kind: Kind,
     sieves: Box<[Sieve]>,
     rules: Box<[Rule]>,
-}
-
-/// What rules a statement out at a glance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sieve {
-    actions: u64,
-    buckets: u64,
 }
 
 /// A statement and what was found out about it once.
@@ -89,24 +78,13 @@ impl Policy {
         &self.rules
     }
 
-    /// The statements, with their numbers, that the sieve does not rule out.
+    /// Numbers of the statements that their sieves do not rule out, and whether each is a Deny.
     pub(crate) fn candidates(
         &self,
         question: &Question<'_>,
-    ) -> impl Iterator<Item = (usize, &Rule)> {
-        let (action, bucket) = (question.action_bit, question.bucket_bits);
-        let passes =
-            move |sieve: &Sieve| sieve.actions & action != 0 && sieve.buckets & bucket != 0;
-        let passed = self.sieves.iter().enumerate().filter(move |(_, sieve)| passes(sieve));
-        passed.map(|(at, _)| (at, &self.rules[at]))
-    }
-}
-
-impl Sieve {
-    fn of(rule: &Rule) -> Self {
-        let bucket = |buckets: u64, bucket: Option<&str>| buckets | bucket.map_or(!0, bucket_bit);
-        let buckets = rule.statement.resources.iter().map(|resource| resource.only_bucket());
-        Self { actions: rule.actions.bits(), buckets: buckets.fold(0, bucket) }
+    ) -> impl Iterator<Item = (usize, bool)> {
+        let passed = self.sieves.iter().enumerate().filter(|(_, sieve)| sieve.passes(question));
+        passed.map(|(at, sieve)| (at, sieve.is_deny))
     }
 }
 
@@ -118,13 +96,6 @@ fn actions(actions: &Actions) -> ActionSet {
         Actions::Only(_) => named,
         Actions::Except(_) => named.complement(),
     }
-}
-
-/// One of 64 bits for a bucket name (FNV-1a).
-pub(crate) fn bucket_bit(name: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-    1 << (hash >> 58)
 }
 
 impl Rule {

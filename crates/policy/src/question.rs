@@ -3,16 +3,24 @@
 use crate::action::ActionSet;
 use crate::document::Effect;
 use crate::pattern::Service;
-use crate::policy::{Rule, bucket_bit};
+use crate::policy::Rule;
 use crate::request::Target;
+use crate::sieve::{name_bit, pairs};
+use crate::value::Network;
 use crate::{Action, Caller, Context, PrincipalPattern, Request, ResourcePattern};
 
 /// What every statement is asked.
 pub(crate) struct Question<'a> {
     pub(crate) caller: Caller<'a>,
     pub(crate) action_bit: u64,
-    /// The bits of [`bucket_bit`] that a statement about this resource has.
+    /// The bits of [`name_bit`] one of which a statement about this bucket has.
     pub(crate) bucket_bits: u64,
+    /// The same of the index.
+    pub(crate) index_bits: u64,
+    /// The bits of [`pairs`] that an Allow may demand.
+    pub(crate) pairs_allowed: u128,
+    /// Those that a Deny may demand.
+    pub(crate) pairs_denied: u128,
     /// Whether the caller is the root of the account that owns the resource.
     pub(crate) is_owner: bool,
     service: Service,
@@ -34,16 +42,34 @@ enum Name<'a> {
     From(String),
 }
 
+impl Name<'_> {
+    /// The pairs of letters that patterns which match it may hold: those of an Allow, and of a
+    /// Deny, which must match all that begins with it.
+    fn pairs(&self) -> (u128, u128) {
+        let both = |bits: u128| (bits, bits);
+        match self {
+            Name::One(name) => both(pairs(name)),
+            Name::Made(name) => both(pairs(name)),
+            Name::Either(name, other) => both(pairs(name) | pairs(other)),
+            Name::From(prefix) => (!0, pairs(prefix)),
+        }
+    }
+}
+
 impl<'a> Question<'a> {
     pub(crate) fn new(request: &Request<'a>) -> Self {
         let Request { caller, action, resource, context } = *request;
         let (service, bucket, name) = name(resource.target);
         // Identities are of no region.
         let region = if service == Service::Ram { "" } else { resource.region };
+        let (pairs_allowed, pairs_denied) = name.pairs();
         Self {
+            pairs_allowed,
+            pairs_denied,
             caller,
             action_bit: ActionSet::bit(action),
-            bucket_bits: bucket.map_or(!0, bucket_bit),
+            bucket_bits: bucket.map_or(!0, name_bit),
+            index_bits: index(resource.target).map_or(!0, name_bit),
             is_owner: caller.is_root_of(resource.account),
             service,
             region,
@@ -64,6 +90,9 @@ impl<'a> Question<'a> {
             caller,
             action_bit: ActionSet::bit(Action::AssumeRole),
             bucket_bits: !0,
+            index_bits: !0,
+            pairs_allowed: !0,
+            pairs_denied: !0,
             is_owner: matches!(caller, Caller::Root { .. }),
             service: Service::Ram,
             region: "",
@@ -77,6 +106,11 @@ impl<'a> Question<'a> {
     /// count.
     pub(crate) fn is_of_the_account(&self) -> bool {
         self.caller.account() == Some(self.account)
+    }
+
+    /// Whether the request comes from a network.
+    pub(crate) fn comes_from(&self, network: &Network) -> bool {
+        self.context.source_ip.is_some_and(|address| network.contains(address))
     }
 
     /// Holds a statement against the question; the first part that does not fit is the answer.
@@ -138,6 +172,19 @@ fn name(target: Target<'_>) -> (Service, Option<&str>, Name<'_>) {
             (Service::Object, Some(bucket), Name::Made(format!("{bucket}/*")))
         }
         Target::Identity(name) => (Service::Ram, None, Name::One(name)),
+    }
+}
+
+/// The index of a target, as far as a pattern without wildcards would name it.
+fn index(target: Target<'_>) -> Option<&str> {
+    match target {
+        Target::Index { index, .. } | Target::Data { index, .. } => index.split('/').next(),
+        Target::Account
+        | Target::Bucket(_)
+        | Target::Indexes(_)
+        | Target::SomeIndex(_)
+        | Target::Objects(_)
+        | Target::Identity(_) => None,
     }
 }
 

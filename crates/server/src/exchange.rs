@@ -16,6 +16,7 @@ use vb_identity::Principal;
 use crate::access_log::{Asked, Destination, Line, Told};
 use crate::admission::Permit;
 use crate::audit::{Event, Verdict};
+use crate::limits::limit_of;
 use crate::metrics::{Finished, Metrics};
 use crate::nodes::Mark;
 use crate::reply::{Origin, Outcome, ReplyBody};
@@ -294,6 +295,9 @@ impl Exchange {
             elapsed: self.started.elapsed(),
         };
         metrics.finish(&finished);
+        if let Some(limit) = outcome.fault().and_then(limit_of) {
+            metrics.limited(limit);
+        }
         if let Some(cause) = outcome.cause() {
             tracing::error!(request_id = %self.id, operation = self.operation, cause, "failed");
         }

@@ -17,12 +17,14 @@ mod clock;
 mod command;
 mod commands;
 mod config;
+mod cost;
 mod cpu;
 mod dev;
 #[cfg(test)]
 mod documentation;
 mod exchange;
 mod failure;
+mod limits;
 mod listener;
 mod logs;
 mod metrics;
@@ -42,8 +44,10 @@ pub use command::command_line;
 pub use config::{
     AdmissionConfig, AuditConfig, AuditOutput, AuditRequests, BackgroundConfig, ByteSize, Config,
     Effective, FlushConfig, Invalid, LimitConfig, LogConfig, LogFormat, LogSinks, LoggingConfig,
-    NodeConfig, QuotaConfig, ReadConsistency, Secret, Source, Sources, StoreUrl, TlsConfig,
-    TrustedProxies, load,
+    NodeConfig, QuotaConfig, Rate, RateConfig, ReadConsistency, Secret, Source, Sources, StoreUrl,
+    TlsConfig, TrustedProxies, load,
 };
+#[doc(hidden)]
+pub use cost::AccessPath;
 pub use failure::Failure;
 pub use server::{Given, Handle, Server};

@@ -94,6 +94,11 @@ impl Connections {
         let _ = self.permits.acquire_many(self.limits.connections_max).await;
     }
 
+    /// What answers them.
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     /// Connections that are open.
     pub(crate) fn open(&self) -> usize {
         (self.limits.connections_max as usize).saturating_sub(self.permits.available_permits())

@@ -18,6 +18,7 @@ use vb_engine::{Engine, Stats};
 
 use crate::access_log::Counters as AccessLogCounters;
 use crate::audit::Counters as AuditCounters;
+use crate::limits::LIMITS;
 use crate::nodes::Nodes;
 use crate::transport::TlsCounters;
 
@@ -68,6 +69,11 @@ struct WaitLabel {
     waited_for: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
 /// What is asked for its own counters, while it is open.
 type Watched = Arc<Mutex<Option<(Engine, Store)>>>;
 
@@ -84,6 +90,7 @@ pub(crate) struct Metrics {
     bytes_in: Family<OperationLabel, Counter>,
     bytes_out: Family<OperationLabel, Counter>,
     auth_failures: Family<CodeLabel, Counter>,
+    limited: Family<LimitLabel, Counter>,
     admission_waits: Family<BudgetLabel, Counter>,
     admission_refused: Family<BudgetLabel, Counter>,
     admission_bytes: Family<BudgetLabel, Gauge<i64, AtomicI64>>,
@@ -143,6 +150,7 @@ impl Metrics {
             bytes_in: Family::default(),
             bytes_out: Family::default(),
             auth_failures: Family::default(),
+            limited: Family::default(),
             admission_waits: Family::default(),
             admission_refused: Family::default(),
             admission_bytes: Family::default(),
@@ -190,6 +198,11 @@ impl Metrics {
             "Requests refused by authentication",
             self.auth_failures.clone(),
         );
+        r.register(
+            "limit_refusals",
+            "Requests refused because of a rate or a quota",
+            self.limited.clone(),
+        );
         r.register("panics", "Requests that panicked", self.panics.clone());
         r.register(
             "admission_waits",
@@ -212,6 +225,9 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for route in ["here", "from_peer", "probe", "fallback", "forwarded", "unknown"] {
             drop(self.routes.get_or_create(&RouteLabel { route }));
+        }
+        for (limit, _) in LIMITS {
+            drop(self.limited.get_or_create(&LimitLabel { limit }));
         }
         for budget in ["write", "query", "peer_write", "peer_query"] {
             let label = BudgetLabel { budget };
@@ -310,6 +326,11 @@ impl Metrics {
     /// Counts a connection that was closed because its client was late with this.
     pub(crate) fn timed_out(&self, waited_for: &'static str) {
         self.timeouts.get_or_create(&WaitLabel { waited_for }).inc();
+    }
+
+    /// Counts a request that a limit refused.
+    pub(crate) fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// Counts a request that had to wait for room.

@@ -18,14 +18,14 @@ use vb_identity::IdentityStore;
 use crate::access_log::AccessLog;
 use crate::admission::{ANSWER_BYTES, Admission, Budget, Permit};
 use crate::audit::Audit;
-use crate::authenticate::Authenticator;
+use crate::authenticate::{Authenticator, Caller};
 use crate::authorize::Grant;
 use crate::body::{self, Declared, Pace};
 use crate::case::Heard;
 use crate::clock::unix_seconds;
 use crate::config::{Config, TrustedProxies};
-use crate::cpu::Pool;
 use crate::exchange::Exchange;
+use crate::limits::{Quotas, Rates};
 use crate::listener::Connected;
 use crate::metrics::{Finished, Metrics};
 use crate::nodes::{Nodes, NotValid};
@@ -44,6 +44,7 @@ pub(crate) struct Service {
     authenticator: Authenticator,
     /// Unless an account says otherwise.
     pub(crate) block_public_access: bool,
+    rates: Rates,
     admission: Admission,
     /// Of requests that come from other nodes.
     pub(crate) peer_admission: Admission,
@@ -89,12 +90,14 @@ impl Service {
             let (write, query) = (config.write_budget(), config.query_budget());
             Admission::new(write, query, config.admission.wait_max, Arc::clone(&metrics))
         };
+        let quotas = Quotas::new(engine.clone(), identities.clone(), config.quotas.clone());
         let (admission, peer_admission) = (admission(), admission().of_peers());
         Self {
-            context: Context::new(engine, limits(config), config, compute_pool(config)),
+            context: Context::new(engine, quotas, limits(config), config),
             authenticator: Authenticator::new(identities.clone(), &config.region),
             identities,
             block_public_access: config.block_public_access,
+            rates: Rates::new(&config.rates),
             admission,
             peer_admission,
             nodes,
@@ -197,9 +200,7 @@ impl Service {
         let operation = Operation::resolve(head.method.as_str(), &query, target.has_bucket())?;
         exchange.operation = operation.name();
         let now = unix_seconds();
-        let caller = self.authenticator.caller(head, &target, exchange.client(), now).await;
-        let caller = caller.inspect_err(|e| self.metrics.auth_failed(e.code().as_str()))?;
-        exchange.called_by(caller.principal());
+        let caller = self.caller(head, &target, now, exchange).await?;
         let heard = Heard { head, target: &target, operation, now };
         let (case, record) = self.case(heard, caller, exchange).await?;
         let grant = case.coarse(|verdict| exchange.decided(verdict));
@@ -210,6 +211,41 @@ impl Service {
         let from_peer = exchange.mark().is_some();
         exchange.permit = Some(self.room(operation, declared.bytes(bytes_max), from_peer).await?);
         Ok(Admitted { grant, declared, bytes_max })
+    }
+
+    /// What a measurement asks for: everything about the caller that a head decides.
+    pub(crate) async fn granted(
+        &self,
+        head: &Parts,
+        exchange: &mut Exchange,
+    ) -> Result<Grant, Refusal> {
+        Ok(self.admit(head, Ok(()), exchange).await?.grant)
+    }
+
+    /// Who calls. What another node sent on was counted there.
+    async fn caller(
+        &self,
+        head: &Parts,
+        target: &Target,
+        now: i64,
+        exchange: &mut Exchange,
+    ) -> Result<Caller, Refusal> {
+        let (client, counts) = (exchange.client(), exchange.mark().is_none());
+        if counts {
+            self.rates.check_source(client)?;
+        }
+        let caller = self.authenticator.caller(head, target, client, now).await;
+        let caller = caller.inspect_err(|error| {
+            self.metrics.auth_failed(error.code().as_str());
+            if counts {
+                self.rates.note_failure(client, error);
+            }
+        })?;
+        exchange.called_by(caller.principal());
+        if counts {
+            self.rates.admit(caller.principal(), client)?;
+        }
+        Ok(caller)
     }
 
     /// The body and the operation itself.
@@ -327,11 +363,6 @@ fn limits(config: &Config) -> Limits {
         body_bytes_max: config.limits.body_bytes_max.usize(),
         ..Limits::default()
     }
-}
-
-fn compute_pool(config: &Config) -> Pool {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Pool::new(config.threads.map_or(cpus, |threads| threads as usize))
 }
 
 /// Whether the client wants the connection kept after this request.

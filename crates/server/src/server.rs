@@ -22,6 +22,7 @@ use crate::administration::{Buckets, Desk};
 use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::config::Config;
+use crate::cost::AccessPath;
 use crate::failure::Failure;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
@@ -217,6 +218,13 @@ impl Handle {
     #[must_use]
     pub fn identities(&self) -> &IdentityStore {
         &self.identities
+    }
+
+    /// What is done for requests before their bodies are read, for measurements.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn access_path(&self) -> AccessPath {
+        AccessPath::new(Arc::clone(self.connections.service()))
     }
 
     /// Stops accepting, lets requests in flight finish, closes the engine.

@@ -1,7 +1,5 @@
 //! Attacks with tokens that are not one's own, and with names that only look like others.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 mod common;
 
 use common::people::{Keys, allow, name};

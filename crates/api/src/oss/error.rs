@@ -223,12 +223,18 @@ faults! {
     MaxResults: VectorIndexParameterInvalid "0900-00000614" "maxResults is out of range.",
     NextToken: VectorIndexParameterInvalid "0900-00000615" "nextToken is invalid.",
     Segment: VectorIndexParameterInvalid "0900-00000616" "segmentCount or segmentIndex is out of range.",
+    VectorsQuota: VectorIndexParameterInvalid "0900-00000617" "The account has reached its maximum number of vectors.",
+    BytesQuota: VectorIndexParameterInvalid "0900-00000618" "The account has reached its maximum of stored bytes.",
+    IndexVectorsQuota: VectorIndexParameterInvalid "0900-00000619" "The vector index has reached its maximum number of vectors.",
     // The service.
     Throttled: QpsLimitExceeded "0900-00000701" "Please reduce your request rate.",
     Unavailable: ServiceUnavailable "0900-00000702" "The service is temporarily unavailable, please try again.",
     OutcomeUnknown: ServiceUnavailable "0900-00000703" "The outcome of the request is unknown, please repeat it.",
     StorageFull: ServiceUnavailable "0900-00000704" "The storage of the service is full.",
     Internal: InternalError "0900-00000705" "We encountered an internal error, please try again.",
+    KeyRate: QpsLimitExceeded "0900-00000706" "Please reduce your request rate.",
+    AccountRate: QpsLimitExceeded "0900-00000707" "Please reduce your request rate.",
+    SourceFailures: QpsLimitExceeded "0900-00000708" "Please reduce your request rate.",
 }
 
 /// An error answer: a [`Fault`], its text and its further fields. Safe to show to the client.

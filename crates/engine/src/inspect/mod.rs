@@ -17,6 +17,7 @@ mod log;
 mod stat;
 
 pub use check::{CheckOptions, Counts, Finding, FindingKind, Level, Report, check};
+pub(crate) use stat::index_stat;
 pub use stat::{IndexStat, stat};
 
 use vb_commit::{Store, WriterId};

@@ -96,6 +96,18 @@ async fn catalog(store: &Store, id: BucketId) -> Result<(BucketId, Bucket), Erro
     Ok((id, state.unwrap_or_default()))
 }
 
+/// Statistics of one index; `None`: it was dropped meanwhile.
+///
+/// # Errors
+/// [`Error::Corrupt`], or as the store fails.
+pub(crate) async fn index_stat(
+    store: &Store,
+    bucket: &BucketId,
+    index: &IndexRecord,
+) -> Result<Option<IndexStat>, Error> {
+    read(store, bucket, index, &()).await
+}
+
 /// `None`: the index was dropped meanwhile.
 async fn read(
     store: &Store,

@@ -8,6 +8,7 @@
 mod load;
 mod logging;
 mod nodes;
+mod rates;
 mod settings;
 mod tls;
 mod value;
@@ -22,6 +23,7 @@ pub use load::{Effective, Invalid, Source, Sources, load};
 pub use logging::{AuditConfig, AuditOutput, AuditRequests, LogSinks, LoggingConfig};
 pub(crate) use nodes::CLUSTER_KEY_CHARS_MIN;
 pub use nodes::{NodeConfig, ReadConsistency};
+pub use rates::{Rate, RateConfig};
 pub(crate) use settings::{SETTINGS, Setting};
 pub use tls::{TlsConfig, TrustedProxies};
 pub(crate) use value::Value;
@@ -98,6 +100,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// Byte budgets of requests in flight.
     pub admission: AdmissionConfig,
+    /// How often may be asked.
+    pub rates: RateConfig,
     /// Quotas of an account.
     pub quotas: QuotaConfig,
     /// How writes become segments.
@@ -175,6 +179,28 @@ pub struct QuotaConfig {
     pub indexes_max: u32,
     /// Largest `topK` of a query.
     pub top_k_max: u32,
+    /// Vectors of an index.
+    pub index_vectors_max: u32,
+    /// Vectors of an account; `None`: no limit.
+    pub vectors_max: Option<u64>,
+    /// Stored bytes of an account; `None`: no limit.
+    pub bytes_max: Option<ByteSize>,
+    /// Age at which what an account uses is counted again.
+    pub usage_age_max: Duration,
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        Self {
+            buckets_max: 100,
+            indexes_max: 100,
+            top_k_max: 500,
+            index_vectors_max: 2_000_000_000,
+            vectors_max: None,
+            bytes_max: None,
+            usage_age_max: Duration::from_secs(60),
+        }
+    }
 }
 
 /// How much of the machine flushes, merges and collections may take.
@@ -244,7 +270,8 @@ impl Default for Config {
                 query_bytes_max: None,
                 wait_max: Duration::from_secs(5),
             },
-            quotas: QuotaConfig { buckets_max: 100, indexes_max: 100, top_k_max: 500 },
+            rates: RateConfig::default(),
+            quotas: QuotaConfig::default(),
             flush: FlushConfig { memtable_bytes_max: None, age_max: Duration::from_secs(300) },
             background: BackgroundConfig { jobs_max: 4, merges_max: 2, bytes_per_second: None },
             collect_grace: Duration::from_secs(3600),

@@ -366,6 +366,33 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!("quotas.buckets_max", quotas.buckets_max, "buckets of an account"),
     setting!("quotas.indexes_max", quotas.indexes_max, "indexes of a bucket"),
     setting!("quotas.top_k_max", quotas.top_k_max, "largest topK of a query"),
+    setting!("quotas.index_vectors_max", quotas.index_vectors_max, "vectors of an index"),
+    setting!("quotas.vectors_max", quotas.vectors_max, "vectors of an account, empty for no limit"),
+    setting!(
+        "quotas.bytes_max",
+        quotas.bytes_max,
+        "stored bytes of an account, empty for no limit"
+    ),
+    setting!(
+        "quotas.usage_age_max",
+        quotas.usage_age_max,
+        "age at which vectors and bytes of an account that writes are counted again"
+    ),
+    setting!(
+        "rates.key",
+        rates.key,
+        "requests of an access key, such as 100/s or 100/s:500 with a burst, empty for no limit"
+    ),
+    setting!(
+        "rates.account",
+        rates.account,
+        "requests of all access keys of an account, empty for no limit"
+    ),
+    setting!(
+        "rates.source_failures",
+        rates.source_failures,
+        "failed authentications of a client address before it is refused unheard, empty for no limit"
+    ),
     setting!(
         "flush.memtable_bytes_max",
         flush.memtable_bytes_max,

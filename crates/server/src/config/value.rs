@@ -131,6 +131,15 @@ impl Value for u32 {
     }
 }
 
+impl Value for u64 {
+    fn parse(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| "expected a whole number".into())
+    }
+    fn show(&self) -> String {
+        ToString::to_string(self)
+    }
+}
+
 impl Value for PathBuf {
     fn parse(text: &str) -> Result<Self, String> {
         match text.trim() {

@@ -75,7 +75,8 @@ pub(crate) async fn put(
         resource_group: stored_group(request.resource_group.as_deref()),
         tags: request.tags.clone(),
     };
-    let created = context.engine.create_bucket(&call.bucket_id(), settings).await?;
+    let (bucket, buckets_max) = (call.bucket_id(), context.quotas.buckets_max(call.owner()));
+    let created = context.engine.create_bucket_within(&bucket, settings, buckets_max).await?;
     if created == Created::Same {
         let record = context.engine.bucket(&call.bucket_id()).await?;
         if !is_as_asked(&record, request) {

@@ -39,7 +39,9 @@ pub(crate) async fn put(
 ) -> Result<Reply, Refusal> {
     let request = call.request();
     let settings = convert::index_settings(request);
-    context.engine.create_index(&call.bucket_id(), request.index.as_bytes(), settings).await?;
+    let indexes_max = context.quotas.indexes_max(call.owner());
+    let (bucket, name) = (call.bucket_id(), request.index.as_bytes());
+    context.engine.create_index_within(&bucket, name, settings, indexes_max).await?;
     Ok(Reply::empty(200))
 }
 

@@ -31,6 +31,7 @@ use crate::body;
 use crate::config::Config;
 use crate::cpu::Pool;
 use crate::exchange::Exchange;
+use crate::limits::Quotas;
 use crate::policies::BucketPolicies;
 use crate::reply::{Refusal, Reply};
 
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     /// The policies of buckets.
     pub(crate) policies: BucketPolicies,
+    /// What accounts may have.
+    pub(crate) quotas: Quotas,
     /// Limits of the wire, as configured.
     pub(crate) limits: Arc<Limits>,
     /// Where access logs may go.
@@ -53,21 +56,27 @@ pub(crate) struct Context {
 
 impl Context {
     /// The context of a service.
-    pub(crate) fn new(engine: Engine, limits: Limits, config: &Config, pool: Pool) -> Self {
+    pub(crate) fn new(engine: Engine, quotas: Quotas, limits: Limits, config: &Config) -> Self {
         let domains = config.domains();
         let main = config.main_domain();
         let internal = domains.iter().find(|domain| domain.contains("-internal."));
         Self {
             engine,
             policies: BucketPolicies::default(),
+            quotas,
             limits: Arc::new(limits),
             log_targets: LogTargets::new(&config.logging),
-            pool,
+            pool: compute_pool(config),
             region: config.region.as_str().into(),
             intranet_endpoint: internal.unwrap_or(&main).as_str().into(),
             extranet_endpoint: main.into(),
         }
     }
+}
+
+fn compute_pool(config: &Config) -> Pool {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Pool::new(config.threads.map_or(cpus, |threads| threads as usize))
 }
 
 impl Context {

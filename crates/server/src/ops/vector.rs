@@ -5,7 +5,7 @@ use vb_api::oss::request::{
     DeleteVectors, GetVectors, IndexShape, ListVectors, PutVectors, QueryVectors, index_name,
 };
 use vb_api::oss::response::{self, Explanation, HitRow, VectorRow};
-use vb_api::oss::{Error, Fault, IndexName, ListScope, Position};
+use vb_api::oss::{AccountId, Error, Fault, IndexName, ListScope, Position};
 use vb_engine::{GetRequest, Hit, IndexHandle, ListRequest, PutBatch, Query, Row, VectorColumn};
 
 use super::{Context, Input, convert, named};
@@ -39,7 +39,10 @@ pub(crate) async fn put(
 ) -> Result<Reply, Refusal> {
     let name = input.decode(context, |body, _| index_name(body)).await;
     let done = match name.and_then(|name| named(grant, name, exchange)) {
-        Ok(call) => on_index(context, &call, |index| put_rows(context, input, index)).await,
+        Ok(call) => {
+            let put = |index| put_rows(context, input, call.owner(), index);
+            on_index(context, &call, put).await
+        }
         Err(error) => Err(error.into()),
     };
     if done.is_err() {
@@ -50,11 +53,18 @@ pub(crate) async fn put(
 }
 
 /// The digests are checked beside decoding: for large bodies these are the two halves of the work.
-async fn put_rows(context: &Context, input: &Input<'_>, index: IndexHandle) -> Result<(), Refusal> {
+async fn put_rows(
+    context: &Context,
+    input: &Input<'_>,
+    owner: &AccountId,
+    index: IndexHandle,
+) -> Result<(), Refusal> {
     let (verified, batch) =
         tokio::join!(input.verify(context), decode_rows(context, input, &index));
     verified?;
-    Ok(index.put(batch?).await?)
+    let batch = batch?;
+    context.quotas.admit(owner, &index, &batch).await?;
+    Ok(index.put(batch).await?)
 }
 
 /// Reads the rows against the settings of their index.

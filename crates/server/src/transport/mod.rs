@@ -33,7 +33,7 @@ mod watch;
 pub(crate) use client::Client;
 pub(crate) use counters::TlsCounters;
 pub(crate) use peer_tls::PeerTls;
-pub(crate) use places::{Place, Places};
+pub(crate) use places::{Place, Places, source};
 pub(crate) use pulse::{Overdue, Pulse};
 pub(crate) use stream::{StallGuard, Stream};
 pub(crate) use tls::{Side, Tls};
