@@ -336,7 +336,7 @@ pub(crate) struct Maps {
 /// Where a key's live record is, as of one view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Number in [`Snapshot::sources`].
+    /// Number of the source, as in [`Snapshot::source`].
     pub(crate) source: usize,
     pub(crate) doc: DocId,
 }
