@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Request;
-use http::request::Parts;
 use vb_api::oss::IndexName;
 
 use crate::exchange::Exchange;
@@ -25,12 +24,12 @@ impl AccessPath {
     ///
     /// # Errors
     /// The status.
-    pub async fn decide(&self, head: &Parts, index: &str) -> Result<(), u16> {
-        let request = Request::from_parts(head.clone(), ());
+    pub async fn decide(&self, request: Request<()>, index: &str) -> Result<(), u16> {
         let addr = SocketAddr::from(([127, 0, 0, 1], 1));
         let from = Client { addr, secure: false };
         let mut exchange = Exchange::begin(&request, from, self.0.metrics());
-        let grant = self.0.granted(head, &mut exchange).await.map_err(|r| r.error.status())?;
+        let (head, ()) = request.into_parts();
+        let grant = self.0.granted(&head, &mut exchange).await.map_err(|r| r.error.status())?;
         let index = IndexName::parse(index).map_err(|error| error.status())?;
         if grant.reaches(&index) { Ok(()) } else { Err(403) }
     }
