@@ -238,7 +238,7 @@ impl Service {
         let caller = caller.inspect_err(|error| {
             self.metrics.auth_failed(error.code().as_str());
             if counts {
-                self.rates.note_failure(client, error);
+                self.rates.note_failure(client, error.status());
             }
         })?;
         exchange.called_by(caller.principal());

@@ -24,6 +24,7 @@ use crate::authenticate::Authenticator;
 use crate::config::Config;
 use crate::cost::AccessPath;
 use crate::failure::Failure;
+use crate::limits::Rates;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
@@ -182,6 +183,7 @@ fn api(config: &Config, opened: &Opened, tokens: Tokens, metrics: &Arc<Metrics>)
         tokens,
         account: AccountId::parse(&config.account_id),
         audit: opened.audit.clone(),
+        rates: Rates::new(&config.rates),
         metrics: Arc::clone(metrics),
     }
 }

@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::orders::Order;
 use common::people::{Keys, allow, with_people};
 use common::{ACCOUNT, Call, OTHER_ACCOUNT, SECRET, TestServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vb_server::{AuditOutput, Secret};
+use vb_server::{AuditOutput, Rate, Secret};
 
 const TOKEN: &str = "admin-token-1-ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const OLD_TOKEN: &str = "admin-token-2-ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -121,6 +123,27 @@ async fn a_root_that_is_shut_out_of_a_bucket_gets_in_again() {
     assert_eq!(place.server.send(&list()).await.status, 200);
     let none = json!({"bucket": "none"});
     place.server.order_refused(&place.root, "bucket/drop-policy", &none, "NoSuchBucket").await;
+}
+
+#[tokio::test]
+async fn an_address_that_fails_too_often_is_refused_unheard() {
+    let server = TestServer::with(|config| {
+        config.admin_token = Secret::new(TOKEN);
+        config.rates.source_failures =
+            Some(Rate { count: 1, per: Duration::from_secs(3600), burst: 3 });
+    })
+    .await;
+    let order = |token: &str| Order::new("account/list", &json!({})).token(token);
+    assert_eq!(server.order(&order(TOKEN)).await.status, 200);
+    let wrong_root = Keys { secret: "wrong".into(), ..Keys::root() };
+    server.refuses(&order("x"), "InvalidToken").await;
+    server.order_refused(&wrong_root, "user/list", &json!({}), "SignatureDoesNotMatch").await;
+    server.refuses(&order("y"), "InvalidToken").await;
+    for token in ["x", TOKEN] {
+        server.refuses(&order(token), "TooManyFailures").await;
+    }
+    // Who fails to administer may have right keys for data.
+    server.index("vec", "docs", 2, "euclidean").await;
 }
 
 #[tokio::test]

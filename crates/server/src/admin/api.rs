@@ -28,6 +28,7 @@ use crate::audit::Audit;
 use crate::authenticate::Authenticator;
 use crate::body::{self, Pace};
 use crate::clock::unix_seconds;
+use crate::limits::Rates;
 use crate::metrics::Metrics;
 
 /// Largest body: a document of 16 KB, escaped, with room to spare.
@@ -44,6 +45,8 @@ pub(crate) struct Api {
     /// The account that a token means if it names none.
     pub(crate) account: Option<AccountId>,
     pub(crate) audit: Option<Arc<Audit>>,
+    /// Of this listener alone: who fails on the other shuts no administrator out.
+    pub(crate) rates: Rates,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -90,8 +93,15 @@ impl Api {
             return Err(Refusal::new(Code::TransportRefused, text).into());
         }
         let asked = asked(head, operation)?;
+        if self.rates.check_source(link.peer.ip()).is_err() {
+            let text = "too many requests from this address failed to authenticate";
+            return Err(Refusal::new(Code::TooManyFailures, text).into());
+        }
         let who = self.who(head, operation, link).await;
-        let who = who.inspect_err(|failed| self.metrics.auth_failed(failed.code))?;
+        let who = who.inspect_err(|failed| {
+            self.metrics.auth_failed(failed.code);
+            self.rates.note_failure(link.peer.ip(), failed.status);
+        })?;
         let who = record.who.insert(who);
         let given = given(head, body, who).await?;
         match asked {

@@ -47,6 +47,7 @@ codes! {
     TransportRefused 403 "connect over TLS, or from the machine itself to a loopback address",
     AuthenticationRequired 403 "sign the request with an access key, or send `Authorization: Bearer TOKEN`",
     InvalidToken 403 "send one of the tokens that the server's admin_token settings hold",
+    TooManyFailures 429 "wait some seconds; whatever tries wrong keys or tokens from that address has to stop",
     UnsignedBody 403 "send the body's SHA-256 as x-oss-content-sha256 and sign the header",
     AccessDenied 403 "ask for a policy that allows the action named, or use the operator's token",
     NoPermission 403 "the role's trust policy must name the caller, and the caller's policies allow sts:AssumeRole on the role",
