@@ -85,11 +85,12 @@ fn pair_bit(first: u8, second: u8) -> u128 {
     1 << (pair.wrapping_mul(0x9e37_79b9) >> 25)
 }
 
-/// One of 64 bits for the name of a bucket or index (FNV-1a).
+/// One of 64 bits for the name of a bucket or index: FNV-1a, whose upper bits do not depend on the
+/// last bytes, and a multiplication that makes them. Names often differ in their last bytes alone.
 pub(crate) fn name_bit(name: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-    1 << (hash >> 58)
+    1 << (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 #[cfg(test)]
@@ -148,6 +149,14 @@ mod tests {
                     prop_assert!(Sieve::of(rule).passes(&question), "{text} {target:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn names_that_differ_at_their_ends_have_different_bits() {
+        for prefix in ["vec-", "bucket-", "a"] {
+            let bits = (100..200).map(|n| name_bit(&format!("{prefix}{n}"))).fold(0, |a, b| a | b);
+            assert!(bits.count_ones() > 40, "{prefix}: {}", bits.count_ones());
         }
     }
 

@@ -380,6 +380,7 @@ mod tests {
             tokens: Tokens::parse(TOKEN).unwrap(),
             account: None,
             audit: None,
+            rates: crate::limits::Rates::new(&crate::config::RateConfig::default()),
             metrics: Arc::clone(&admin.metrics),
         });
         admin
