@@ -1,4 +1,4 @@
-"""Random filters and queries over real word vectors: every answer is what a naive reference says.
+"""Random filters and queries over real word vectors: exact answers are what a naive reference says, usual ones nearly.
 
 The set is glove100 of bench/data, made once from packages by name (about a minute); without npm the test is skipped locally and
 fails in CI. REAL_ROWS rows are drawn at random from it, REAL_QUERIES held-out words are asked for. REAL_SEED changes the draw.
@@ -102,17 +102,26 @@ def load(client, rows):
         assert answer.status == 200, answer.body
 
 
-def check(client, rows, query, filter_, top_k):
+RECALL = 0.95
+"""Mean share of the nearest that queries find by default, at least; they aim at 0.98 (docs/search.md)."""
+
+
+def ask(client, query, filter_, top_k, **more):
     body = {
         "indexName": INDEX,
         "queryVector": {"float32": query},
         "topK": top_k,
         "filter": filter_,
         "returnDistance": True,
+        **more,
     }
     answer = client.post("queryVectors", body, BUCKET)
     assert answer.status == 200, answer.body
-    found = answer.json()["vectors"]
+    return answer.json()["vectors"]
+
+
+def check(client, rows, query, filter_, top_k):
+    """Checks an exact answer whole and a usual one but for what it misses; returns the share that it found."""
     # Rows and queries have unit length, so the reference needs no norms beyond their own rounding.
     distance = {
         key: 1.0 - sum(map(operator.mul, query, vector))
@@ -120,12 +129,17 @@ def check(client, rows, query, filter_, top_k):
         if numbers.matches(filter_, metadata)
     }
     best = sorted(distance.values())[:top_k]
-    assert len(found) == len(best), f"{len(found)} of min(topK, matches) = {len(best)} for {filter_}"
-    assert len({hit["key"] for hit in found}) == len(found)
-    for hit, expected in zip(found, best, strict=True):
-        assert hit["key"] in distance, f"{hit} does not match {filter_}"
+    usual, exact = ask(client, query, filter_, top_k), ask(client, query, filter_, top_k, exact=True)
+    for found in (usual, exact):
+        assert len(found) == len(best), f"{len(found)} of min(topK, matches) = {len(best)} for {filter_}"
+        assert len({hit["key"] for hit in found}) == len(found)
+        for hit in found:
+            assert hit["key"] in distance, f"{hit} does not match {filter_}"
+            assert abs(hit["distance"] - distance[hit["key"]]) <= ROUNDING, (hit, filter_)
+    for hit, expected in zip(exact, best, strict=True):
         assert abs(distance[hit["key"]] - expected) <= ROUNDING, (hit, expected, filter_)
-        assert abs(hit["distance"] - expected) <= ROUNDING, (hit, expected, filter_)
+    near = sum(distance[hit["key"]] <= best[-1] + ROUNDING for hit in usual)
+    return near / len(best) if best else 1.0
 
 
 @pytest.mark.parametrize("environment", [{}, settings.FLUSHING], ids=["memtable", "segments"])
@@ -135,6 +149,9 @@ def test_random_filters_over_real_words_equal_the_reference(tmp_path, words, env
     with Server(tmp_path, environment) as server:
         client = Client(server.port)
         load(client, rows)
-        for query in queries:
+        shares = [
             check(client, rows, query, random_real_filter(rng, rows), rng.choice([1, 10, 100, 500]))
+            for query in queries
+        ]
+        assert sum(shares) / len(shares) >= RECALL, shares
         assert not environment or server.metric("vectorbucket_engine_flushes_total") > 0
