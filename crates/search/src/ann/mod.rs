@@ -16,7 +16,6 @@ mod build;
 mod calibrate;
 mod cluster;
 mod codes;
-mod flat;
 mod fuzz;
 mod index;
 mod mask;
@@ -30,7 +29,6 @@ mod source;
 mod tree;
 
 pub use build::{Builder, Built, build};
-pub use flat::FlatCodes;
 #[doc(hidden)]
 pub use fuzz::fuzz;
 pub use index::Index;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Several indexes and one that grows, searched as one.
+/// A tree and flat indexes, searched as one.
 #[test]
 fn parts_are_searched_as_one() {
     let data = vectors(13_000, 1, 9);
@@ -11,23 +11,15 @@ fn parts_are_searched_as_one() {
         let (large, rest) = data.split_at(9000 * DIMENSION);
         let (small, fresh) = rest.split_at(3000 * DIMENSION);
         let of = |rows: &[f32]| build(rows, params, Kernels::detect());
-        let (large, small) = (of(large), of(small));
+        let (large, small, fresh) = (of(large), of(small), of(fresh));
         let open = |built: &Built| Index::open(&built.tree).expect("it was just built");
-        let (large_index, small_index) = (open(&large), open(&small));
-        let mut growing = FlatCodes::new(&params, Some(&large_index), Kernels::detect());
-        fresh.chunks(DIMENSION).for_each(|vector| _ = growing.push(vector));
-        let sources = [
-            Either::Built(Whole { index: &large_index, lists: &large.lists, codes: &large.codes }),
-            Either::Built(Whole { index: &small_index, lists: &small.lists, codes: &small.codes }),
-            Either::Growing(&growing),
-        ];
-        let indexes = [&large_index, &small_index, growing.index()];
+        let indexes = [open(&large), open(&small), open(&fresh)];
         let starts = [0, 9000, 12_000];
-        let parts: Vec<Part<'_, Either<'_>>> = indexes
-            .into_iter()
-            .zip(sources)
-            .map(|(index, source)| Part { index, source, allowed: None })
-            .collect();
+        let pairs = [(&indexes[0], &large), (&indexes[1], &small), (&indexes[2], &fresh)];
+        let parts = pairs.map(|(index, built)| {
+            let source = Whole { index, lists: &built.lists, codes: &built.codes };
+            Part { index, source, allowed: None }
+        });
         let mut searcher = Searcher::new(Kernels::detect());
         let mut hits = 0;
         for query in vectors(50, 2, 9).chunks(DIMENSION) {
@@ -38,32 +30,6 @@ fn parts_are_searched_as_one() {
             hits += truth.iter().filter(|row| found.contains(row)).count();
         }
         assert!(hits > 475, "{metric:?}: {hits} of 500");
-    }
-}
-
-/// Built or growing.
-enum Either<'a> {
-    Built(Whole<'a>),
-    Growing(&'a FlatCodes),
-}
-
-impl Source for Either<'_> {
-    fn list(&self, list: u32) -> Option<&[u8]> {
-        match self {
-            Either::Built(whole) => whole.list(list),
-            Either::Growing(flat) => flat.list(list),
-        }
-    }
-
-    fn has_rows(&self) -> bool {
-        true
-    }
-
-    fn row(&self, row: u32) -> Option<&[u8]> {
-        match self {
-            Either::Built(whole) => whole.row(row),
-            Either::Growing(flat) => flat.row(row),
-        }
     }
 }
 
