@@ -79,15 +79,7 @@ impl Authenticator {
         client: IpAddr,
         now: i64,
     ) -> Result<Caller, Error> {
-        let request = Request {
-            method: head.method.as_str(),
-            query: head.uri.query().unwrap_or(""),
-            headers: &head.headers,
-        };
-        match Claim::parse(request, &Rules { region: &self.region, now })? {
-            Claim::Anonymous => Ok(Caller::anonymous()),
-            Claim::Signed(signed) => self.verified(&signed, Named::Target(target), client).await,
-        }
+        self.claimed(head, Named::Target(target), client, now).await
     }
 
     /// The caller of an order to the admin API, `{noun}/{verb}`; as [`Self::caller`].
@@ -101,6 +93,16 @@ impl Authenticator {
         client: IpAddr,
         now: i64,
     ) -> Result<Caller, Error> {
+        self.claimed(head, Named::Operation(operation), client, now).await
+    }
+
+    async fn claimed(
+        &self,
+        head: &Parts,
+        named: Named<'_>,
+        client: IpAddr,
+        now: i64,
+    ) -> Result<Caller, Error> {
         let request = Request {
             method: head.method.as_str(),
             query: head.uri.query().unwrap_or(""),
@@ -108,9 +110,7 @@ impl Authenticator {
         };
         match Claim::parse(request, &Rules { region: &self.region, now })? {
             Claim::Anonymous => Ok(Caller::anonymous()),
-            Claim::Signed(signed) => {
-                self.verified(&signed, Named::Operation(operation), client).await
-            }
+            Claim::Signed(signed) => self.verified(&signed, named, client).await,
         }
     }
 
