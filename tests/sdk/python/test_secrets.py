@@ -18,6 +18,7 @@ import re
 import secrets
 import socket
 import subprocess
+import time
 import urllib.parse
 
 import alibabacloud_oss_v2 as oss
@@ -266,6 +267,13 @@ class Run:
                 connection.recv(65536)
         self.server.log_when("body broke off")
 
+    def await_segment(self):
+        """Rows are in a segment, too: it lies in the store beside the log."""
+        deadline = time.monotonic() + 30
+        while not any(self.server.data.glob("index/*/segment/*")):
+            assert time.monotonic() < deadline, "no segment was ever written"
+            time.sleep(0.05)
+
     def whole(self):
         root = sdk.by_proxy(self.server)
         root.put_vector_bucket(models.PutVectorBucketRequest(bucket="vec"))
@@ -275,7 +283,9 @@ class Run:
         root.put_bucket_logging(models.PutBucketLoggingRequest(bucket="vec", bucket_logging_status=status))
         row = {"key": PLANTED["answers"], "data": {"float32": [1.0, 2.0]}}
         row["metadata"] = {"text": PLANTED["store, log (LZ4 or not)"]}
-        root.put_vectors(models.PutVectorsRequest(bucket="vec", index_name="docs", vectors=[row]))
+        rows = [row] + [row | {"key": f"row-{number}"} for number in range(50)]
+        root.put_vectors(models.PutVectorsRequest(bucket="vec", index_name="docs", vectors=rows))
+        self.await_segment()
         alice, session = self.people()
         root_keys = (settings.ACCESS_KEY_ID, settings.ACCESS_KEY_SECRET)
         for who, keys in {"root": root_keys, "alice": alice, "session": session, "other": OTHER_KEY}.items():
@@ -322,7 +332,7 @@ def test_the_run_was_whole(run):
     """What is searched is what there should be: all kinds of places, and traces of all that was done."""
     assert not run.server.panics()
     names = " ".join(run.seen)
-    for part in ("store identity/", "store logs/", "/seg"):
+    for part in ("store identity/", "store logs/", "/segment/"):
         assert part in names, f"{part} is missing among {sorted(run.seen)}"
     log = run.seen["standard output and error"]
     for part in (b'"DEBUG"', b'"administration"', b"SignatureDoesNotMatch", b"InvalidToken"):
