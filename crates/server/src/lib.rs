@@ -39,6 +39,7 @@ mod route;
 mod serve;
 mod server;
 mod transport;
+mod workers;
 
 pub use command::command_line;
 pub use config::{

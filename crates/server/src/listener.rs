@@ -17,12 +17,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::{Config, LimitConfig, TrustedProxies};
 use crate::phase::{Phase, Phases};
 use crate::serve::Service;
 use crate::transport::{Client, Overdue, Place, Places, Pulse, StallGuard, Stream, Tls};
+use crate::workers::{StartsTasksOn, Workers};
 
 /// Number of headers for which the HTTP library reads a head without allocating.
 const HEADERS_MAX_BUILT_IN: u32 = 100;
@@ -37,6 +39,9 @@ pub(crate) struct Connections {
     tls: Option<Arc<Tls>>,
     permits: Arc<Semaphore>,
     places: Arc<Places>,
+    workers: Arc<Workers>,
+    /// The server's runtime, for what outlives a request.
+    runtime: Handle,
 }
 
 /// What the requests of one connection share.
@@ -65,18 +70,20 @@ enum Ended {
 }
 
 impl Connections {
-    /// Connections that `service` will answer, over TLS if there is some.
+    /// Connections that `service` will answer, over TLS if there is some. Must be called in the server's runtime.
     pub(crate) fn new(
         service: Arc<Service>,
         phases: Phases,
         config: &Config,
         tls: Option<Arc<Tls>>,
+        workers: Workers,
     ) -> Self {
         let limits = config.limits.clone();
         let permits = Arc::new(Semaphore::new(limits.connections_max as usize));
         let places = Places::new(limits.connections_per_address_max);
         let proxies = config.trusted_proxies.clone();
-        Self { service, phases, limits, proxies, tls, permits, places }
+        let (workers, runtime) = (Arc::new(workers), Handle::current());
+        Self { service, phases, limits, proxies, tls, permits, places, workers, runtime }
     }
 
     /// Accepts until [`Phase::Draining`]; then the listening socket is closed.
@@ -126,9 +133,18 @@ impl Connections {
             tracing::debug!(%peer, "too many connections from this address");
             return;
         };
+        // The socket's events are to wake the worker that has the connection.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%error, %peer, "connection lost"),
+        };
         let connections = self.clone();
-        tokio::spawn(async move {
+        self.workers.spawn(async move {
             let _permit = permit;
+            let stream = match TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::warn!(%error, %peer, "connection lost"),
+            };
             metrics.connections.inc();
             tokio::select! {
                 () = connections.connection(stream, peer, place) => {}
@@ -181,7 +197,8 @@ impl Connections {
             let (service, pulse) = (Arc::clone(&self.service), Arc::clone(&pulse));
             pulse.asked();
             async move {
-                let response = service.respond(request, connected).await;
+                let respond = std::pin::pin!(service.respond(request, connected));
+                let response = StartsTasksOn::new(&self.runtime, respond).await;
                 pulse.answered();
                 Ok::<_, Infallible>(response)
             }

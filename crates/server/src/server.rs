@@ -32,6 +32,7 @@ use crate::open;
 use crate::phase::{Phase, Phases};
 use crate::serve::{Opened, Service};
 use crate::transport::{Side, Tls};
+use crate::workers::Workers;
 
 /// The service.
 #[derive(Debug)]
@@ -90,6 +91,7 @@ impl Server {
             None => bind("listen", config.listen).await?,
         };
         let admin_listener = bind("admin_listen", config.admin_listen).await?;
+        let workers = Workers::start().map_err(Failure::System)?;
         let phases = Phases::new();
         let account = config.account_id.as_str().into();
         let office = Office::default();
@@ -113,7 +115,8 @@ impl Server {
         }
         office.open(api(config, &opened, tokens, &metrics));
         let service = Service::new(config, opened, Arc::clone(&metrics), phases.clone());
-        let connections = Connections::new(Arc::new(service), phases.clone(), config, tls.clone());
+        let (service, for_data) = (Arc::new(service), tls.clone());
+        let connections = Connections::new(service, phases.clone(), config, for_data, workers);
         let data = tokio::spawn(connections.clone().run(listener));
         let certificates = watch::Sender::new(0);
         for tls in [tls, admin_tls].into_iter().flatten() {
