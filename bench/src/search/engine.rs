@@ -26,6 +26,8 @@ pub(super) struct InProcess {
 }
 
 const INDEX: &[u8] = b"index";
+/// How long a writer waits that is told to.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 impl InProcess {
     /// Opens the engine over the folder, and its index if there is one.
@@ -68,7 +70,7 @@ fn settings(options: &Options) -> Outcome<vb_engine::Options> {
     let defaults = vb_engine::Options::default();
     Ok(vb_engine::Options {
         memory_limit: memory,
-        memtable_bytes_max: (memory / 16).clamp(16 << 20, 256 << 20),
+        memtable_bytes_max: (memory / 16).clamp(16 << 20, 64 << 20),
         flush_age: options.flush_age.map_or(defaults.flush_age, Duration::from_secs),
         ..defaults
     })
@@ -160,7 +162,13 @@ impl Door for InProcess {
             attributes: batch.metadata.iter().map(attributes).collect(),
             metadata: batch.metadata.iter().map(json).collect(),
         };
-        told(self.runtime.block_on(self.index()?.put(batch)))
+        loop {
+            match self.runtime.block_on(self.index()?.put(batch.clone())) {
+                // As clients do.
+                Err(vb_engine::Error::Busy) => std::thread::sleep(BUSY_WAIT),
+                done => return told(done),
+            }
+        }
     }
 
     fn delete(&self, (): &mut (), keys: &[usize]) -> Outcome {
