@@ -5,7 +5,7 @@
 //! [`run`] alternates between the two:
 //!
 //! ```text
-//!        +--> advance on the CPU pool --> done
+//!        +--> advance on the CPU pool, or here if that is brief --> done
 //!        |        |  needs parts that are not in memory
 //!        +-- read them: one round of the store, in parallel, through the cache
 //! ```
@@ -166,6 +166,23 @@ impl Loaded {
             add(&self.origin, &self.views, &mut segments, number, &part)?;
         }
         Ok(Ok(segments))
+    }
+
+    /// Parts for as long as the caller keeps them; without those that the segments have.
+    ///
+    /// # Errors
+    /// As [`Loaded::hold`].
+    pub(crate) fn parts(
+        &mut self,
+        wanted: impl IntoIterator<Item = Wanted>,
+    ) -> Result<Result<Vec<(usize, Part)>, Missing>, Error> {
+        let (found, missing) = self.find(wanted)?;
+        if !missing.is_empty() {
+            self.keep(found);
+            return Ok(Err(missing));
+        }
+        self.take(&found);
+        Ok(Ok(found))
     }
 
     /// Whether a segment is so small that it is read whole.
@@ -357,6 +374,11 @@ pub(crate) trait Job: Send + 'static {
     /// Goes as far as what memory holds allows. Computes, never waits.
     fn advance(&mut self) -> Result<Step<Self::Output>, Error>;
 
+    /// Whether to go on takes some hundred microseconds at most, and no parallel iterator. Cheap.
+    fn is_brief(&self) -> bool {
+        false
+    }
+
     /// Where what was read goes.
     fn loaded(&mut self) -> &mut Loaded;
 }
@@ -393,7 +415,7 @@ pub(crate) async fn prepare(context: &Context, job: &mut impl Job) -> Result<(),
     Ok(())
 }
 
-/// Runs a job to its end: on the CPU pool, with reads in between.
+/// Runs a job to its end: on the CPU pool, or here while it is brief, with reads in between.
 ///
 /// # Errors
 /// As the job or the reads fail.
@@ -401,12 +423,19 @@ pub(crate) async fn run<J: Job>(context: &Context, mut job: J) -> Result<J::Outp
     let mut room = None;
     let mut ahead = Missing::default();
     loop {
+        let is_brief = job.is_brief();
         let work = move || {
             let step = job.advance();
             (job, step)
         };
+        let work = async {
+            match is_brief {
+                true => context.pool.run_here(work).await,
+                false => context.pool.run(work).await,
+            }
+        };
         let early = read(context, std::mem::take(&mut ahead));
-        let ((back, step), early) = join(context.pool.run(work), early).await;
+        let ((back, step), early) = join(work, early).await;
         job = back;
         // What failed early is read again when it is needed, and fails then.
         job.loaded().receive(early.unwrap_or_default());

@@ -24,6 +24,10 @@ const REST_TAIL_SHARE: u64 = 16;
 /// At rest the largest segment of a merge is at most two thirds of it: so every rewriting of a record makes its segment
 /// half as large again, and queries, each of which goes through every segment, find few.
 const REST_SHARES: (u64, u64) = (3, 2);
+/// Of so few bytes it is at most seven eighths: rewriting them takes seconds, and one segment is searched in two thirds of the
+/// time that two take.
+const REST_SMALL_BYTES: u64 = 512 << 20;
+const REST_SMALL_SHARES: (u64, u64) = (8, 7);
 /// Deleted bytes that are not worth a rewrite, whatever their share.
 const REST_DELETED_BYTES: u64 = 256 << 10;
 
@@ -192,14 +196,19 @@ fn choose_tier(
     limits: &Limits,
 ) -> Option<Vec<SegmentFacts>> {
     let fan_in = limits.compaction.fan_in.max(2);
-    let (count_min, shares) =
-        if at_rest { (2, REST_SHARES) } else { (fan_in, (fan_in as u64 - 1, 1)) };
+    let count_min = if at_rest { 2 } else { fan_in };
+    let shares = |total: u64| match at_rest {
+        false => (fan_in as u64 - 1, 1),
+        true if total <= REST_SMALL_BYTES => REST_SMALL_SHARES,
+        true => REST_SHARES,
+    };
     let run = &by_size[..fitting(by_size, limits)];
     let mut total = 0;
     let mut best = None;
     for (number, segment) in run.iter().enumerate() {
         total += segment.live_bytes();
-        let even = segment.live_bytes().saturating_mul(shares.0) <= total.saturating_mul(shares.1);
+        let (own, all) = shares(total);
+        let even = segment.live_bytes().saturating_mul(own) <= total.saturating_mul(all);
         if number + 1 >= count_min && even {
             best = Some(run[..=number].to_vec());
         }

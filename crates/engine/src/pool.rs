@@ -50,6 +50,18 @@ impl Pool {
         }
     }
 
+    /// Runs work of some hundred microseconds, without parallel iterators, on the thread that asks: handing it over and
+    /// waking up again takes about as long.
+    pub(crate) async fn run_here<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        match &self.0 {
+            Threads::Own(_) => work(),
+            Threads::Callers => self.run(work).await,
+        }
+    }
+
     /// Runs `work` on the pool; parallel iterators inside it use the same threads.
     ///
     /// A panic of the work goes on in the caller. A caller that goes away does not stop the work.

@@ -87,6 +87,10 @@ impl Job for Search {
         self.scan.winners(best)
     }
 
+    fn is_brief(&self) -> bool {
+        self.scan.is_brief()
+    }
+
     fn loaded(&mut self) -> &mut Loaded {
         &mut self.scan.loaded
     }
@@ -118,6 +122,11 @@ impl Scan {
 
     fn schema(&self) -> &Schema {
         &self.loaded.origin().schema
+    }
+
+    /// Whether all of it is one small piece of work.
+    fn is_brief(&self) -> bool {
+        plan::is_brief(&self.query, &self.view, &self.loaded)
     }
 
     /// Takes in what the plan and the order of keys need.

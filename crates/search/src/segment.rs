@@ -53,6 +53,7 @@ pub use lists::ListBuilder;
 pub(crate) use lists::build as build_lists;
 pub(crate) use lists::{ListPiece, Lists};
 pub use metadata::MetadataWriter;
+use part::Content;
 pub use part::{Part, PartId, SectionPlace};
 pub use section::{SECTION_ALIGN, SectionKind, checksum};
 pub use vectors::{NormsBuilder, VectorsWriter};
@@ -447,6 +448,35 @@ impl Segment {
             norms: field.norms.as_ref().map(|norms| &norms.as_slice()[range.clone()]),
             docs: Docs::Lists(ListRange::new(field.lists(), &range)),
         }
+    }
+
+    /// The values of a row in a part, which is the one with its extent ([`Segment::vector_part`]): for a few rows, without
+    /// adding the part. Needs the directory.
+    ///
+    /// # Errors
+    /// If the part does not have the rows that the directory says.
+    ///
+    /// # Panics
+    /// If the part is not of vectors.
+    pub fn values_in<'a>(
+        &self,
+        part: &'a Part,
+        field: usize,
+        row: usize,
+    ) -> Result<&'a [f32], Corrupt> {
+        let Content::Vectors(values) = &part.content else {
+            panic!("a part with vectors");
+        };
+        let field = self.field(field);
+        let rows = match &field.directory {
+            Some(directory) => directory.rows_of(directory.of_row(row)),
+            None => 0..field.lists().rows(),
+        };
+        let values = values.as_slice();
+        if values.len() != rows.len() * field.dimension {
+            return Err(corrupt("rows of an extent"));
+        }
+        Ok(&values[(row - rows.start) * field.dimension..][..field.dimension])
     }
 
     fn field(&self, field: usize) -> &Field {

@@ -1,9 +1,9 @@
 //! Opened parts in memory.
 
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync};
+use rustc_hash::FxBuildHasher;
 use vb_search::Part;
 
 use super::{Counters, Key};
@@ -19,8 +19,8 @@ const PART_BYTES: u64 = 128 << 10;
 /// quick_cache).
 #[derive(Debug)]
 pub(super) struct Memory {
-    // A fixed hasher: what is pushed out must not depend on chance.
-    parts: sync::Cache<Key, Part, ByWeight, BuildHasherDefault<DefaultHasher>, Evictions>,
+    // A fixed hasher: what is pushed out must not depend on chance. Nobody chooses the keys: they hold random names.
+    parts: sync::Cache<Key, Part, ByWeight, FxBuildHasher, Evictions>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ impl Memory {
             .estimated_items_capacity((bytes_max / PART_BYTES) as usize)
             .build()
             .expect("both capacities are set");
-        let hasher = BuildHasherDefault::default();
-        Self { parts: sync::Cache::with_options(options, ByWeight, hasher, Evictions(counters)) }
+        let evictions = Evictions(counters);
+        Self { parts: sync::Cache::with_options(options, ByWeight, FxBuildHasher, evictions) }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Part> {

@@ -175,6 +175,14 @@ impl SegmentView {
         matching
     }
 
+    /// Whether [`SegmentView::matching`] knows its answer already.
+    pub(crate) fn knows(&self, filter: &Filter) -> bool {
+        let is_it = |known: &Arc<KnownFilter>| {
+            Arc::ptr_eq(&known.deleted, &self.deleted) && known.filter == *filter
+        };
+        self.filters.0.lock().iter().any(is_it)
+    }
+
     /// The rows of documents, most likely those of [`SegmentView::matching`].
     fn matching_rows(
         &self,

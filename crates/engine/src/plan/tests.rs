@@ -102,9 +102,11 @@ fn segments_of_one_size_become_one_and_take_smaller_ones_along() {
 
 #[test]
 fn at_rest_segments_become_one_unless_the_largest_is_most_of_it() {
-    check_choice(&[(100, 0.0), (51, 0.0)], true, Some(&[0, 1]));
-    check_choice(&[(100, 0.0), (51, 0.0)], false, None);
-    check_choice(&[(100, 0.0), (49, 0.0)], true, None);
+    check_choice(&[(100, 0.0), (15, 0.0)], true, Some(&[0, 1]));
+    check_choice(&[(100, 0.0), (15, 0.0)], false, None);
+    check_choice(&[(100, 0.0), (14, 0.0)], true, None);
+    check_choice(&[(400, 0.0), (201, 0.0)], true, Some(&[0, 1]));
+    check_choice(&[(400, 0.0), (199, 0.0)], true, None);
     check_choice(&[(400, 0.0), (49, 0.0), (51, 0.0), (60, 0.0)], true, Some(&[1, 2, 3]));
 }
 
@@ -117,7 +119,7 @@ fn growing(count: i32) -> Vec<(u64, f64)> {
 fn too_many_segments_become_fewer() {
     let sizes = [1, 3, 10, 31, 96, 298, 923].map(|size| (size, 0.0));
     check_choice(&sizes, false, None);
-    check_choice(&sizes, true, Some(&[0, 1]));
+    check_choice(&sizes, true, Some(&[0, 1, 2, 3, 4, 5]));
     check_choice(&growing(10), false, None);
     check_choice(&growing(11), false, Some(&[0, 1, 2, 3, 4, 5]));
 }

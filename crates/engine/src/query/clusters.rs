@@ -13,10 +13,10 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use vb_search::ann::{self, Outcome, Part, Request, RowMask, Searcher, Whole, Work};
+use vb_search::ann::{self, Outcome, Request, RowMask, Searcher, Whole, Work};
 use vb_search::{
-    Candidate, CodesSource, DocId, KeyOrder, PartId, Place, PreparedQuery, SectionKind, Segment,
-    TopK, rank_row,
+    Candidate, CodesSource, Corrupt, DocId, KeyOrder, Part, PartId, Place, PreparedQuery,
+    SectionKind, Segment, TopK, rank_row,
 };
 
 use crate::error::Error;
@@ -44,17 +44,17 @@ pub(super) struct Target {
 }
 
 impl Target {
-    fn part<'a>(&'a self, segments: &'a [Segment], field: usize) -> Part<'a, Codes<'a>> {
+    fn part<'a>(&'a self, segments: &'a [Segment], field: usize) -> ann::Part<'a, Codes<'a>> {
         let allowed = self.mask.as_deref();
         match &self.run {
             None => {
                 let segment = &segments[self.source];
                 let index = segment.clusters(field).expect("targets have a tree");
-                Part { index, source: Codes::Segment(segment.codes(field)), allowed }
+                ann::Part { index, source: Codes::Segment(segment.codes(field)), allowed }
             }
             Some(cells) => {
                 let codes = cells[field].get().expect("targets have codes");
-                Part { index: codes.index(), source: Codes::Run(codes.source()), allowed }
+                ann::Part { index: codes.index(), source: Codes::Run(codes.source()), allowed }
             }
         }
     }
@@ -269,21 +269,18 @@ impl Probe {
         while self.ranks.len() < self.rows.len() {
             let rest = &self.rows[self.ranks.len()..];
             let rest = &rest[..window.min(rest.len())];
-            let extents = rest.iter().filter_map(|row| {
-                let segment = loaded.segments().get(row.source)?;
-                let extent = segment.extent_of_row(wish.field, row.row);
-                Some((row.source, segment.vector_part(wish.field, extent)))
-            });
-            let extents: Vec<Wanted> = extents.collect();
-            let segments = match loaded.with(extents)? {
-                Ok(segments) => segments,
+            let parts = match loaded.parts(extents(loaded.segments(), wish.field, rest))? {
+                Ok(parts) => parts,
                 Err(missing) => return Ok(Some(missing.and(answers_ahead(loaded, wish, rest)?))),
             };
-            let rank = |row: &Row| {
+            let segments = loaded.segments();
+            let mut ranks = Vec::with_capacity(rest.len());
+            for row in rest {
                 let (values, doc) = match segments.get(row.source) {
                     Some(segment) => {
-                        let doc = segment.doc_of_row(wish.field, row.row);
-                        (segment.rows(wish.field, row.row..row.row + 1).values, doc)
+                        let values = values_of(segment, wish.field, *row, &parts);
+                        let corrupt = |cause| loaded.corrupt(row.source, cause);
+                        (values.map_err(corrupt)?, segment.doc_of_row(wish.field, row.row))
                     }
                     None => {
                         let chunk = &self.view.chunk(row.source).chunk;
@@ -293,11 +290,39 @@ impl Probe {
                 };
                 let rank = rank_row(query, values);
                 let source = u32::try_from(row.source).expect("far below 2^32 sources");
-                Candidate { rank, place: Place { source, doc } }
-            };
-            self.ranks.extend(rest.iter().map(rank));
+                ranks.push(Candidate { rank, place: Place { source, doc } });
+            }
+            self.ranks.extend(ranks);
         }
         Ok(None)
+    }
+}
+
+/// The extents of the segments that hold rows, each once.
+fn extents(segments: &[Segment], field: usize, rows: &[Row]) -> Vec<Wanted> {
+    let extent = |row: &Row| {
+        let segment = segments.get(row.source)?;
+        Some((row.source, segment.vector_part(field, segment.extent_of_row(field, row.row))))
+    };
+    let mut extents: Vec<Wanted> = rows.iter().filter_map(extent).collect();
+    extents.sort_unstable();
+    extents.dedup();
+    extents
+}
+
+/// The values of a row that is in one of the parts, which ascend, or in its segment.
+fn values_of<'a>(
+    segment: &'a Segment,
+    field: usize,
+    row: Row,
+    parts: &'a [(usize, Part)],
+) -> Result<&'a [f32], Corrupt> {
+    let id = segment.vector_part(field, segment.extent_of_row(field, row.row));
+    let place =
+        parts.binary_search_by_key(&(row.source, id), |(source, part)| (*source, part.id()));
+    match place {
+        Ok(place) => segment.values_in(&parts[place].1, field, row.row),
+        Err(_) => Ok(segment.rows(field, row.row..row.row + 1).values),
     }
 }
 

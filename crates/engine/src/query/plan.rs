@@ -88,6 +88,48 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
     wanted
 }
 
+/// A query for more results, or for more of the nearest, may go over so much that it belongs on the pool.
+const BRIEF_TOP_K: usize = 100;
+const BRIEF_RECALL: f32 = 0.99;
+/// So does one that goes over so many bytes without an index, or so many rows of memtables with a filter.
+const BRIEF_BYTES: usize = 1 << 20;
+const BRIEF_ROWS: usize = 2048;
+
+/// Whether a query is some hundred microseconds of work, if memory has what it needs.
+pub(super) fn is_brief(query: &Query, view: &View, loaded: &Loaded) -> bool {
+    let is_usual = match query.precision {
+        Precision::Exact => false,
+        Precision::Usual => true,
+        Precision::Recall(recall) => recall <= BRIEF_RECALL,
+    };
+    let is_filtered = !matches!(query.filter, Filter::All);
+    let knows = |segment: &SegmentView| !is_filtered || segment.knows(&query.filter);
+    let is_simple = query.filter.tests() < MANY_TESTS;
+    if !is_usual || query.top_k > BRIEF_TOP_K || !is_simple || !view.segments.iter().all(knows) {
+        return false;
+    }
+    let (rows, scanned) = (chunk_rows(query, view), rows_scanned(query, view, loaded));
+    scanned * row_bytes(query, loaded) <= BRIEF_BYTES && (!is_filtered || rows <= BRIEF_ROWS)
+}
+
+fn chunk_rows(query: &Query, view: &View) -> usize {
+    view.chunks().map(|view| view.chunk.vector_count(query.field)).sum()
+}
+
+/// Rows that nothing but a scan goes over.
+fn rows_scanned(query: &Query, view: &View, loaded: &Loaded) -> usize {
+    let of_run = |run: Run<'_>| {
+        let is_coded = run.codes().is_some_and(|cells| cells[query.field].get().is_some());
+        if is_coded { 0 } else { run.vector_count(query.field) }
+    };
+    let runs = [&view.frozen, &view.active].into_iter().flat_map(|chunks| chunk::runs(chunks));
+    let blanks = view.segments.iter().zip(loaded.segments());
+    let of_segment = |(view, segment): (&SegmentView, &Segment)| {
+        if segment.tree_part(query.field).is_some() { 0 } else { view.docs() as usize }
+    };
+    runs.map(of_run).sum::<usize>() + blanks.map(of_segment).sum::<usize>()
+}
+
 /// What a plan is made of.
 #[derive(Clone, Copy)]
 pub(super) struct Planner<'a> {
@@ -291,12 +333,18 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
     }
     let segments = snapshot.view.segments.iter().zip(snapshot.segments).collect::<Vec<_>>();
     let select = |(view, segment): (&SegmentView, &Segment)| view.matching(segment, filter);
-    let in_segments = segments.into_par_iter().map(|source| Some(select(source)));
-    let mut matches: Matches = in_segments.collect();
+    let is_known = segments.iter().all(|(view, _)| view.knows(filter));
+    let mut matches: Matches = match is_known {
+        true => segments.into_iter().map(|source| Some(select(source))).collect(),
+        false => segments.into_par_iter().map(|source| Some(select(source))).collect(),
+    };
     let rows = RowFilter::new(filter);
     for chunks in [&snapshot.view.frozen, &snapshot.view.active] {
         let is_small = filter.tests() < MANY_TESTS && chunks.len() < MANY_CHUNKS;
-        let selected: Vec<RoaringBitmap> = if is_small {
+        let docs: usize = chunks.iter().map(|view| view.chunk.len()).sum();
+        let selected: Vec<RoaringBitmap> = if docs <= BRIEF_ROWS && filter.tests() < MANY_TESTS {
+            chunks.iter().map(|view| view.select(&rows)).collect()
+        } else if is_small {
             chunks.par_iter().map(|view| view.select(&rows)).collect()
         } else {
             let runs = chunk::runs(chunks).into_par_iter();
