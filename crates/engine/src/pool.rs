@@ -1,4 +1,4 @@
-//! The CPU pool: scans, segment builds, checksums. Never the async threads.
+//! The CPU pool: scans, segment builds, checksums. Async threads do brief things only.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
