@@ -52,9 +52,9 @@ async fn main() {
             r#","Condition":{"StringLike":{"acs:UserAgent":"agent-*-{}"}}"#,
         ),
         (
-            "two networks and a date per statement",
+            "two networks per statement",
             "*",
-            r#","Condition":{"IpAddress":{"acs:SourceIp":["10.0.{}.0/24","10.1.{}.0/24"]},"DateLessThan":{"acs:CurrentTime":"2100-01-01T00:00:00Z"}}"#,
+            r#","Condition":{"IpAddress":{"acs:SourceIp":["10.0.{}.0/24","10.1.{}.0/24"]}}"#,
         ),
     ] {
         grant(handle.identities(), resource, condition).await;
