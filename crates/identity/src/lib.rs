@@ -15,6 +15,7 @@ mod candidate;
 mod codec;
 mod command;
 mod compiled;
+pub mod copy;
 mod credential;
 mod error;
 pub mod fuzz;

@@ -382,7 +382,8 @@ fn answer_all(commands: Vec<(Command, Reply)>, error: &Error) {
     }
 }
 
-fn apply_event(
+/// Applies one event; notes the outcomes of the writer's own batches.
+pub(crate) fn apply_event(
     state: &mut State,
     event: Event,
     writer: WriterId,

@@ -1,5 +1,7 @@
 //! What a caller may be allowed to do.
 
+use std::sync::LazyLock;
+
 use crate::Glob;
 
 macro_rules! actions {
@@ -121,8 +123,11 @@ const _: () = assert!(Action::ALL.len() <= 64, "an action set is one word");
 impl ActionSet {
     /// Those that a lower-case pattern names.
     pub(crate) fn named(pattern: &Glob) -> Self {
-        let matched = Action::ALL.iter().filter(|action| names(pattern, **action));
-        Self(matched.fold(0, |set, action| set | Self::bit(*action)))
+        if pattern.is_any() {
+            return Self(Action::ALL.iter().fold(0, |set, action| set | Self::bit(*action)));
+        }
+        let matched = SPELLINGS.iter().filter(|(text, _)| pattern.matches(text));
+        matched.fold(Self::EMPTY, |set, (_, named)| set.union(*named))
     }
 
     /// All that are in one of the two.
@@ -149,15 +154,23 @@ impl ActionSet {
     }
 }
 
-fn names(pattern: &Glob, action: Action) -> bool {
-    let (product, name) = action.parts();
-    let spelled =
-        |product: &str| pattern.matches(&format!("{product}:{name}").to_ascii_lowercase());
-    let own = match product {
-        "oss" => spelled("oss") || spelled("ossvector"),
-        other => spelled(other),
+/// Every way to write an action, in lower case, and what is meant by it. Made once: a session's policy
+/// is read while its first request waits.
+static SPELLINGS: LazyLock<Box<[(String, ActionSet)]>> = LazyLock::new(|| {
+    let spelled = |action: &Action| {
+        let (product, name) = action.parts();
+        let products: &[&str] = if product == "oss" { &["oss", "ossvector"] } else { &[product] };
+        let meant = meant_by(*action);
+        let text = |product: &&str| (format!("{product}:{name}").to_ascii_lowercase(), meant);
+        products.iter().map(text).collect::<Vec<_>>()
     };
-    own || pattern.is_any() || action.also_named().is_some_and(|plain| names(pattern, plain))
+    Action::ALL.iter().flat_map(spelled).collect()
+});
+
+/// The action itself and those that it also names.
+fn meant_by(named: Action) -> ActionSet {
+    let also = Action::ALL.iter().filter(|action| action.also_named() == Some(named));
+    ActionSet(also.fold(ActionSet::bit(named), |set, action| set | ActionSet::bit(*action)))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Glob {
         match &self.shape {
             Shape::Any => true,
             Shape::Literal => *self.text == *text,
-            Shape::Prefix => text.starts_with(self.head()),
+            Shape::Prefix => text.starts_with(&self.text[..self.text.len() - 1]),
             Shape::Pieces(pieces) => match_pieces(pieces, text, steps).is_some(),
         }
     }

@@ -19,6 +19,7 @@
 mod action;
 mod condition;
 mod decision;
+mod demand;
 mod document;
 mod error;
 mod evaluate;

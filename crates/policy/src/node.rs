@@ -59,13 +59,19 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
         let mut object: Vec<(String, Node)> = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
-        while let Some((name, value)) = members.next_entry::<String, Node>()? {
-            if !seen.insert(name.clone()) {
-                return Err(de::Error::custom(format!("the element {name} occurs twice")));
-            }
-            object.push((name, value));
+        while let Some(member) = members.next_entry::<String, Node>()? {
+            object.push(member);
+        }
+        if let Some(name) = twice(&object) {
+            return Err(de::Error::custom(format!("the element {name} occurs twice")));
         }
         Ok(Node::Object(object))
     }
+}
+
+/// A name that more than one member has.
+fn twice(members: &[(String, Node)]) -> Option<&str> {
+    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }

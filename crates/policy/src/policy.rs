@@ -1,21 +1,21 @@
 //! A policy in the form that decides.
 //!
-//! Statements are kept as parsed; beside them stands a [`Sieve`] per statement, and most statements
-//! are ruled out by it without being looked at.
+//! Statements are kept as parsed; beside them stand [`Sieves`], and most statements
+//! are ruled out by these without being looked at.
 
 use crate::action::ActionSet;
 use crate::document::{Actions, Document, Effect, Kind, Statement};
 use crate::public::is_public;
 use crate::question::Question;
 use crate::salvage::salvage;
-use crate::sieve::Sieve;
+use crate::sieve::Sieves;
 
 /// A named policy, ready to decide; cheap to share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     name: Box<str>,
     kind: Kind,
-    sieves: Box<[Sieve]>,
+    sieves: Sieves,
     rules: Box<[Rule]>,
 }
 
@@ -35,7 +35,7 @@ impl Policy {
             Rule { actions: actions(&statement.actions), statement, is_public }
         };
         let rules: Box<[Rule]> = document.statements.into_iter().map(rule).collect();
-        let sieves = rules.iter().map(Sieve::of).collect();
+        let sieves = Sieves::of(&rules);
         Self { name: name.into(), kind: document.kind, sieves, rules }
     }
 
@@ -83,8 +83,7 @@ impl Policy {
         &self,
         question: &Question<'_>,
     ) -> impl Iterator<Item = (usize, bool)> {
-        let passed = self.sieves.iter().enumerate().filter(|(_, sieve)| sieve.passes(question));
-        passed.map(|(at, sieve)| (at, sieve.is_deny))
+        self.sieves.passed(question)
     }
 }
 

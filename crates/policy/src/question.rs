@@ -1,6 +1,9 @@
 //! A request, prepared for being held against many statements.
 
+use std::cell::OnceCell;
+
 use crate::action::ActionSet;
+use crate::demand::{TextKey, letters_of_text};
 use crate::document::Effect;
 use crate::pattern::Service;
 use crate::policy::Rule;
@@ -27,7 +30,9 @@ pub(crate) struct Question<'a> {
     region: &'a str,
     account: &'a str,
     name: Name<'a>,
-    context: Context<'a>,
+    pub(crate) context: Context<'a>,
+    /// The pairs of letters of text keys, once they were asked for.
+    letters: [OnceCell<u128>; TextKey::COUNT],
 }
 
 /// The part of a resource name behind the account.
@@ -76,6 +81,7 @@ impl<'a> Question<'a> {
             account: resource.account,
             name,
             context,
+            letters: Default::default(),
         }
     }
 
@@ -99,6 +105,7 @@ impl<'a> Question<'a> {
             account,
             name: Name::Made(format!("role/{role}")),
             context,
+            letters: Default::default(),
         }
     }
 
@@ -111,6 +118,12 @@ impl<'a> Question<'a> {
     /// Whether the request comes from a network.
     pub(crate) fn comes_from(&self, network: &Network) -> bool {
         self.context.source_ip.is_some_and(|address| network.contains(address))
+    }
+
+    /// The pairs of letters in the text of a key; none where the request lacks it.
+    pub(crate) fn letters(&self, key: TextKey) -> u128 {
+        let of_text = || self.context.text(&key.key()).map_or(0, |text| letters_of_text(&text));
+        *self.letters[key as usize].get_or_init(of_text)
     }
 
     /// Holds a statement against the question; the first part that does not fit is the answer.

@@ -16,6 +16,10 @@ use crate::{ActionPattern, PolicyError, PrincipalPattern, ResourcePattern};
 
 /// The document that a stored text stands for.
 pub(crate) fn salvage(kind: Kind, text: &[u8]) -> Document {
+    // Nearly every text is one that could be stored today.
+    if let Ok(document) = Document::parse(kind, text) {
+        return document;
+    }
     let statements =
         statements(kind, text).unwrap_or_else(|error| vec![Statement::refusing_all(kind, &error)]);
     Document { kind, statements }

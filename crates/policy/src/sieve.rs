@@ -9,62 +9,78 @@
 //! buckets   one hashed bit per bucket it can be about; all bits if it has a wildcard
 //! indexes   the same of indexes, where the bucket has no wildcard
 //! pairs     one hashed bit per pair of neighbouring letters that stand in every resource it names
-//! network   the only network that it is for, if it is for one
+//! demands   where its conditions stand in short, see `demand.rs`
 //! ```
 //!
 //! Invariant: what applies passes. The reverse does not hold, so statements that pass are judged.
 
+use crate::ResourcePattern;
+use crate::demand::{Alternative, demands, may_hold};
 use crate::document::Effect;
 use crate::policy::Rule;
 use crate::question::Question;
-use crate::value::{Network, Values};
-use crate::{Condition, ConditionKey, Operator, ResourcePattern};
 
 /// One statement in short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sieve {
+struct Sieve {
     pairs: u128,
     actions: u64,
     buckets: u64,
     indexes: u64,
-    network: Option<Network>,
-    pub(crate) is_deny: bool,
+    /// The first of its alternatives in [`Sieves::alternatives`], and the first of the next one's.
+    demands: [u32; 2],
+    is_deny: bool,
+}
+
+/// The statements of a policy in short, and what their conditions demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sieves {
+    sieves: Box<[Sieve]>,
+    alternatives: Box<[Alternative]>,
+}
+
+impl Sieves {
+    pub(crate) fn of(rules: &[Rule]) -> Self {
+        let mut alternatives = Vec::new();
+        let sieves = rules.iter().map(|rule| Sieve::of(rule, &mut alternatives)).collect();
+        Self { sieves, alternatives: alternatives.into() }
+    }
+
+    /// Numbers of the statements that are not ruled out, and whether each is a Deny.
+    pub(crate) fn passed(&self, question: &Question<'_>) -> impl Iterator<Item = (usize, bool)> {
+        let numbered = self.sieves.iter().enumerate();
+        let passed = numbered.filter(|(_, sieve)| sieve.passes(question, &self.alternatives));
+        passed.map(|(at, sieve)| (at, sieve.is_deny))
+    }
 }
 
 impl Sieve {
-    pub(crate) fn of(rule: &Rule) -> Self {
+    fn of(rule: &Rule, alternatives: &mut Vec<Alternative>) -> Self {
         let and = |bits: u64, name: Option<&str>| bits | name.map_or(!0, name_bit);
+        let place = |len| u32::try_from(len).expect("a policy is a few KB long");
         let statement = &rule.statement;
         let resources = statement.resources.iter();
+        let from = place(alternatives.len());
+        alternatives.extend(demands(&statement.conditions));
         Self {
             pairs: resources.clone().fold(!0, |pairs, resource| pairs & pairs_of(resource)),
             actions: rule.actions.bits(),
             buckets: resources.clone().map(ResourcePattern::only_bucket).fold(0, and),
             indexes: resources.map(ResourcePattern::only_index).fold(0, and),
-            network: statement.conditions.iter().find_map(only_network),
+            demands: [from, place(alternatives.len())],
             is_deny: statement.effect == Effect::Deny,
         }
     }
 
     /// Whether the statement may apply.
-    pub(crate) fn passes(&self, question: &Question<'_>) -> bool {
+    fn passes(&self, question: &Question<'_>, alternatives: &[Alternative]) -> bool {
         let pairs = if self.is_deny { question.pairs_denied } else { question.pairs_allowed };
+        let demands = self.demands[0] as usize..self.demands[1] as usize;
         self.actions & question.action_bit != 0
             && self.buckets & question.bucket_bits != 0
             && self.indexes & question.index_bits != 0
             && self.pairs & !pairs == 0
-            && self.network.is_none_or(|network| question.comes_from(&network))
-    }
-}
-
-/// The one network that a condition demands.
-fn only_network(condition: &Condition) -> Option<Network> {
-    let demands =
-        matches!(condition.operator, Operator::IpAddress | Operator::IpAddressIncludeBorder)
-            && condition.key == ConditionKey::SourceIp;
-    match &condition.values {
-        Values::Networks(networks) if demands && networks.len() == 1 => Some(networks[0]),
-        _ => None,
+            && may_hold(&alternatives[demands], question)
     }
 }
 
@@ -80,7 +96,7 @@ pub(crate) fn pairs(text: &str) -> u128 {
 }
 
 /// One of 128 bits for a pair (Fibonacci hashing).
-fn pair_bit(first: u8, second: u8) -> u128 {
+pub(crate) fn pair_bit(first: u8, second: u8) -> u128 {
     let pair = u32::from(u16::from_le_bytes([first, second]));
     1 << (pair.wrapping_mul(0x9e37_79b9) >> 25)
 }
@@ -144,9 +160,11 @@ mod tests {
             let caller = Caller::User { account: ACCOUNT, id: "11", name: "u" };
             let request = Request { caller, action: Action::QueryVectors, resource, context };
             let question = Question::new(&request);
-            for rule in policy.rules() {
+            let sieves = Sieves::of(policy.rules());
+            for (at, rule) in policy.rules().iter().enumerate() {
                 if question.judge(rule) == Verdict::Applies {
-                    prop_assert!(Sieve::of(rule).passes(&question), "{text} {target:?}");
+                    let passed = sieves.passed(&question).any(|(passed, _)| passed == at);
+                    prop_assert!(passed, "{text} {target:?}");
                 }
             }
         }
@@ -176,7 +194,7 @@ mod tests {
         let context = Context::default();
         let request = Request { caller, action: Action::QueryVectors, resource, context };
         let question = Question::new(&request);
-        let passed = policy.rules().iter().filter(|rule| Sieve::of(rule).passes(&question)).count();
+        let passed = Sieves::of(policy.rules()).passed(&question).count();
         assert!((1..20).contains(&passed), "{passed}");
     }
 }

@@ -25,6 +25,7 @@ const DOMAIN: &str = "cn-hangzhou.oss-vectors.aliyuncs.com";
 const USERS: usize = 1000;
 const STATEMENTS: usize = 100;
 const CALLS: usize = 100_000;
+/// Sessions that fill the memories of a server that has just begun, and as many that come then.
 const SESSIONS: usize = 5_000;
 const REFUSALS: usize = 5_000;
 
@@ -50,6 +51,11 @@ async fn main() {
             "*",
             r#","Condition":{"StringLike":{"acs:UserAgent":"agent-*-{}"}}"#,
         ),
+        (
+            "two networks per statement",
+            "*",
+            r#","Condition":{"IpAddress":{"acs:SourceIp":["10.0.{}.0/24","10.1.{}.0/24"]}}"#,
+        ),
     ] {
         grant(handle.identities(), resource, condition).await;
         measure(about, &path, &users, CALLS).await;
@@ -57,8 +63,10 @@ async fn main() {
     grant(handle.identities(), "acs:ossvector:*:*:vec-{}/docs/*", "").await;
     measure("a bucket per statement, again", &path, &users, CALLS).await;
     let sessions = sessions(handle.identities()).await;
-    measure("sessions, each for the first time", &path, &sessions, SESSIONS).await;
-    measure("sessions seen before", &path, &sessions[SESSIONS - 1000..], CALLS).await;
+    let (first, later) = sessions.split_at(SESSIONS);
+    measure("the first sessions after a start", &path, first, SESSIONS).await;
+    measure("sessions, each for the first time", &path, later, SESSIONS).await;
+    measure("sessions seen before", &path, &later[SESSIONS - 1000..], CALLS).await;
     refusals(&handle, &root);
 }
 
@@ -143,7 +151,7 @@ async fn sessions(identities: &IdentityStore) -> Vec<Credentials> {
     run(Action::PutInline { to, name, text: text.into() }).await.unwrap();
     let root = identities.authenticate("root", None).await.unwrap();
     let mut sessions = Vec::new();
-    for _ in 0..SESSIONS {
+    for _ in 0..2 * SESSIONS {
         let request = AssumeRole {
             account: &account,
             role: "reader",

@@ -11,7 +11,7 @@ use vb_identity::{AuthenticateError, Candidate, IdentityStore, Principal};
 use vb_policy::Policy;
 
 /// Derived signing keys kept: one per access key and day in use.
-const KEYS_MAX: usize = 1024;
+const KEYS_MAX: usize = 4096;
 
 /// Whoever did not sign.
 static ANONYMOUS: Principal = Principal::Anonymous;

@@ -4,14 +4,19 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::cluster::Cluster;
-use common::people::{Keys, People, allow, name, with_people};
-use common::{ACCOUNT, Answer, Call};
+use common::people::{KEY_RING, Keys, People, account, allow, name, with_people};
+use common::{ACCESS_KEY_ID, ACCOUNT, Answer, Call, SECRET};
 use serde_json::json;
 use tempfile::TempDir;
-use vb_identity::{Action, Holder, KeyId, Sessions};
+use vb_commit::{Clock, SystemClock};
+use vb_identity::{
+    AccessKey, Action, Holder, IdentityStore, KeyId, KeyRing, Options, Roots, Secret, Sessions,
+};
+use vb_server::Config;
 
 /// How soon all nodes must know.
 const REVOKED_WITHIN: Duration = Duration::from_secs(3);
@@ -24,8 +29,16 @@ struct Nodes {
 impl Nodes {
     /// Two nodes; bucket `vec` with the indexes `docs` and `other`.
     async fn start() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl Fn(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cluster = Cluster::with(2, |_, config| with_people(config, dir.path())).await;
+        let cluster = Cluster::with(2, |_, config| {
+            with_people(config, dir.path());
+            change(config);
+        })
+        .await;
         cluster.ok(0, &Call::new("PUT", "vec", "")).await;
         for index in ["docs", "other"] {
             let body = json!({"indexName": index, "dataType": "float32", "dimension": 2,
@@ -123,4 +136,113 @@ async fn the_owner_decides_what_is_forwarded_to_it_again() {
     }
     assert_eq!(nodes.cluster.routed(entry, "forwarded").await, 1);
     assert_eq!(nodes.cluster.routed(owner, "forwarded").await, 0);
+}
+
+/// The clock of a service that opened sessions some time ago.
+#[derive(Debug)]
+struct Behind(Duration);
+
+impl Clock for Behind {
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms() - u64::try_from(self.0.as_millis()).unwrap()
+    }
+}
+
+/// A session of `reader` that was opened so long ago; sessions last an hour.
+async fn session_opened(nodes: &Nodes, ago: Duration) -> Keys {
+    let mut roots = Roots::default();
+    let secret = Secret::parse(SECRET).unwrap();
+    let root = AccessKey { id: ACCESS_KEY_ID.into(), secret, account: account(ACCOUNT) };
+    roots.insert(root).unwrap();
+    let ring = Some(KeyRing::parse(KEY_RING).unwrap());
+    let options = Options { clock: Arc::new(Behind(ago)), ..Options::default() };
+    let past = IdentityStore::open(&nodes.cluster.store, roots, ring, options).await.unwrap();
+    People(&past).session(ACCOUNT, "reader", None).await
+}
+
+#[tokio::test]
+async fn a_session_ends_on_every_node_when_its_token_says() {
+    let nodes = Nodes::start().await;
+    let people = nodes.people(0);
+    people.role(ACCOUNT, "reader").await;
+    people.grant(ACCOUNT, Holder::Role(name("reader")), &allow(&["oss:*"], &["*"])).await;
+    let (hour, left) = (Duration::from_secs(3600), Duration::from_secs(5));
+    let session = session_opened(&nodes, hour - left).await;
+    let (begun, bucket) = (Instant::now(), Call::new("GET", "vec", "bucketInfo"));
+    for node in [0, 1] {
+        assert_eq!(nodes.send(node, &session, &bucket).await.status, 200);
+    }
+    while nodes.send(1, &session, &bucket).await.status == 200 {
+        assert!(begun.elapsed() < left + Duration::from_secs(1), "still let in");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() > left - Duration::from_secs(1), "refused before its time");
+    let over = session_opened(&nodes, hour + left).await;
+    for (node, keys) in [(0, &session), (1, &session), (0, &over), (1, &over)] {
+        let answer = nodes.send(node, keys, &bucket).await;
+        answer.check_error(403, "SecurityTokenExpired", "0002-00000007");
+    }
+}
+
+/// Puts five new vectors into an index of the node `at`.
+fn put_five(index: &str, turn: usize) -> Call {
+    let row = |n: usize| json!({"key": format!("k{turn}-{n}"), "data": {"float32": [n, 1]}});
+    let rows: Vec<_> = (0..5).map(row).collect();
+    Call::post("vec", "putVectors", &json!({"indexName": index, "vectors": rows}))
+}
+
+async fn vectors(nodes: &Nodes, index: &str) -> usize {
+    let body = json!({"indexName": index, "maxResults": 1000});
+    let listed = nodes.cluster.ok(0, &Call::post("vec", "listVectors", &body)).await.json();
+    listed["vectors"].as_array().unwrap().len()
+}
+
+/// What a quota promises where two nodes write: no index alone exceeds it; together they do by what
+/// the other node wrote since the last count at most, which is less than the quota; and once a node
+/// has counted, it lets nothing more in.
+#[tokio::test]
+async fn a_quota_holds_over_two_nodes_as_far_as_they_have_counted() {
+    const QUOTA: usize = 40;
+    let nodes = Nodes::with(|config| {
+        config.quotas.vectors_max = Some(QUOTA as u64);
+        config.quotas.usage_age_max = Duration::from_secs(1);
+    })
+    .await;
+    let mut owned: [Option<String>; 2] = [None, None];
+    for number in 0..32 {
+        let index = format!("i{number}");
+        let body = json!({"indexName": index, "dataType": "float32", "dimension": 2,
+                          "distanceMetric": "euclidean"});
+        nodes.cluster.ok(0, &Call::post("vec", "putVectorIndex", &body)).await;
+        let owner = nodes.cluster.owner("vec", &index).await;
+        owned[owner].get_or_insert(index);
+        if owned.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    let owned = owned.map(|index| index.expect("both nodes own some of 32 indexes"));
+    let mut refused = [false; 2];
+    let mut written = [0; 2];
+    for turn in 0..200 {
+        for (at, index) in owned.iter().enumerate() {
+            // Through the node that does not own it: where it is carried out it is counted.
+            let answer = nodes.cluster.send(1 - at, &put_five(index, turn)).await;
+            if answer.status == 200 {
+                assert!(!refused[at], "node {at} refused before");
+                written[at] += 5;
+            } else {
+                answer.check_error(400, "VectorIndexParameterInvalid", "0900-00000617");
+                refused[at] = true;
+            }
+        }
+        if refused == [true; 2] && turn > 2 * QUOTA {
+            break;
+        }
+    }
+    assert_eq!(refused, [true; 2]);
+    assert!(written.iter().all(|written| *written <= QUOTA), "{written:?}");
+    assert!((QUOTA..2 * QUOTA).contains(&(written[0] + written[1])), "{written:?}");
+    for (index, written) in owned.iter().zip(written) {
+        assert_eq!(vectors(&nodes, index).await, written, "a refused batch writes nothing");
+    }
 }

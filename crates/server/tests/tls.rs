@@ -282,6 +282,42 @@ async fn the_client_commands_trust_the_ca_they_are_told() {
     assert!(!good && text.contains("certificate"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admin_listener_off_loopback_takes_orders_over_tls() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let files = authority.issue(&["localhost"]).write(dir.path());
+    let server = TestServer::with(|config| {
+        config.admin_listen = SocketAddr::from(([0, 0, 0, 0], 0));
+        config.tls.admin_certificate_file = Some(files.certificate);
+        config.tls.admin_key_file = Some(files.key);
+    })
+    .await;
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let order = |scheme: &str, trusted: Option<&Path>, arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vectorbucket"));
+        let url = format!("{scheme}://localhost:{}", server.handle.admin_addr().port());
+        command.env_clear().arg("admin").args(arguments).args(["--endpoint", &url, "--json"]);
+        command.env("OSS_ACCESS_KEY_ID", common::ACCESS_KEY_ID);
+        command.env("OSS_ACCESS_KEY_SECRET", common::SECRET);
+        trusted.map(|path| command.env("SSL_CERT_FILE", path));
+        let done = tokio::task::block_in_place(|| command.output().unwrap());
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(text).unwrap())
+    };
+    let create = ["user", "create", "alice"];
+    let (good, text) = order("http", Some(&ca), &create);
+    assert!(!good, "plain HTTP is not answered: {text}");
+    let (good, text) = order("https", None, &create);
+    assert!(!good && text.contains("certificate"), "{text}");
+    let (good, text) = order("https", Some(&ca), &["user", "list"]);
+    assert!(good && !text.contains("alice"), "nothing was done before: {text}");
+    let (good, text) = order("https", Some(&ca), &create);
+    assert!(good, "{text}");
+    let (good, text) = order("https", Some(&ca), &["user", "list"]);
+    assert!(good && text.contains("alice"), "{text}");
+}
+
 /// A policy that denies the account itself what does not come over TLS.
 fn only_secure() -> Call {
     let policy = json!({"Version": "1", "Statement": [{

@@ -2,15 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use common::people::{Keys, People, with_people};
+use common::{Call, TestServer};
+use serde_json::{Value, json as object};
+use tempfile::TempDir;
 use vb_commit::{LocalOptions, Store};
 use vb_engine::{
     BucketId, BucketSettings, Engine, GetRequest, IndexSettings, Options, PutBatch, VectorColumn,
 };
 use vb_search::{Attributes, Metric, Schema, VectorField};
+use vb_server::{Config, StoreUrl};
 
 const ACCOUNT: &str = "1234567890123456";
 
@@ -159,4 +165,135 @@ async fn what_cannot_be_opened_is_said() {
     }
     drop(held);
     refused(&["stat", "--store", &store, "--bucket", "nobody"], 7, "no such bucket");
+}
+
+/// A service over a folder, with a key ring.
+async fn serve(folder: &Path, people: &TempDir) -> TestServer {
+    TestServer::with(|config: &mut Config| {
+        with_people(config, people.path());
+        config.store = StoreUrl::Local(folder.to_owned());
+    })
+    .await
+}
+
+/// A user with a key whom the policy of `vec` lets look at the bucket; nothing else does.
+async fn build_with_alice(folder: &Path, people: &TempDir) -> Keys {
+    let server = serve(folder, people).await;
+    server.index("vec", "docs", 2, "euclidean").await;
+    let all = People(server.handle.identities());
+    let alice = all.user(ACCOUNT, "alice").await;
+    let policy = object!({"Version": "1", "Statement": [{"Effect": "Allow",
+        "Action": ["oss:GetVectorBucket"], "Resource": ["*"],
+        "Principal": [all.uid(ACCOUNT, "alice")]}]});
+    server.ok(&Call::new("PUT", "vec", "policy").with_body(policy.to_string())).await;
+    server.handle.shutdown().await.unwrap();
+    alice
+}
+
+fn look() -> Call {
+    Call::new("GET", "vec", "bucketInfo")
+}
+
+#[tokio::test]
+async fn who_may_call_comes_back_with_the_buckets() {
+    let (folder, people) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (store, place, other) = (path("store"), path("place"), path("other"));
+    let alice = build_with_alice(Path::new(&store), &people).await;
+
+    let first = json(&["backup", "--store", &store, "--to", &place, "--verify"], 0);
+    assert_eq!(first["identities"]["number"], 1);
+    assert_eq!(first["identities"]["damage"], Value::Array(Vec::new()));
+    let alone = json(&["backup", "--store", &store, "--to", &place, "--bucket", "vec"], 0);
+    assert_eq!(alone["identities"], Value::Null);
+    let again = json(&["backup", "--store", &store, "--to", &place, "--keep", "1"], 0);
+    assert_eq!(
+        (&again["identities"]["number"], &again["pruned"]["backups"]),
+        (&2.into(), &3.into())
+    );
+    let listed = json(&["backup", "--to", &place, "--list", "--verify"], 0);
+    assert_eq!(listed[1]["identities"], true);
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    for file in walk(Path::new(&place)) {
+        let bytes = std::fs::read(&file).unwrap();
+        let has = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        assert!(!has(&alice.secret), "a secret in {}", file.display());
+    }
+
+    let restored = json(&["restore", "--from", &place, "--store", &other, "--verify"], 0);
+    assert_eq!(restored["identities"], object!({"number": 2, "outcome": "restored"}));
+    let server = serve(Path::new(&other), &people).await;
+    assert_eq!(server.send(&alice.sign(&look())).await.status, 200);
+    let indexes = Call::post("vec", "listVectorIndexes", &object!({}));
+    assert_eq!(server.send(&alice.sign(&indexes)).await.status, 403);
+    server.handle.shutdown().await.unwrap();
+    json(&["fsck", "--store", &other], 0);
+}
+
+#[tokio::test]
+async fn a_store_keeps_its_own_identities() {
+    let (folder, people) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (store, place, other, new) = (path("store"), path("place"), path("other"), path("new"));
+    build_with_alice(Path::new(&store), &people).await;
+    json(&["backup", "--store", &store, "--to", &place], 0);
+    let only = |to| ["restore", "--from", &place, "--store", to, "--identities"];
+    assert_eq!(json(&only(&new), 0)["identities"]["outcome"], "restored");
+    assert_eq!(json(&only(&new), 0)["identities"]["outcome"], "there");
+    assert_eq!(json(&["stat", "--store", &new], 0), Value::Array(Vec::new()));
+
+    let server = serve(Path::new(&other), &people).await;
+    let bob = People(server.handle.identities()).user(ACCOUNT, "bob").await;
+    server.handle.shutdown().await.unwrap();
+    refused(&only(&other), 7, "of its own");
+    let restored = json(&["restore", "--from", &place, "--store", &other], 0);
+    assert_eq!(restored["identities"]["outcome"], "kept");
+    assert_eq!(restored["restored"][0]["bucket"], "vec");
+    let server = serve(Path::new(&other), &people).await;
+    // Known, and without a right.
+    assert_eq!(server.send(&bob.sign(&look())).await.json()["Error"]["Code"], "AccessDenied");
+    server.handle.shutdown().await.unwrap();
+    refused(
+        &["restore", "--from", &place, "--store", &path("x"), "--identities", "--number", "9"],
+        7,
+        "no such backup",
+    );
+}
+
+#[tokio::test]
+async fn damaged_identities_are_found_and_not_restored() {
+    let (folder, people) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (store, place, other) = (path("store"), path("place"), path("other"));
+    build_with_alice(Path::new(&store), &people).await;
+    json(&["backup", "--store", &store, "--to", &place], 0);
+    damage(&walk(&Path::new(&place).join("identity"))[0]);
+    let listed = run(&["backup", "--to", &place, "--list"]);
+    assert!(!listed.status.success());
+    let report = json(&["restore", "--from", &place, "--store", &other, "--verify"], 11);
+    assert!(report["damage"][0].as_str().unwrap().contains("identity/"), "{report}");
+    refused(&["restore", "--from", &place, "--store", &other], 7, "identity/");
+
+    let manifest = walk(&Path::new(&store).join("identity/manifest"));
+    damage(manifest.last().unwrap());
+    let report = json(&["fsck", "--store", &store], 11);
+    assert_eq!(report["findings"][0]["kind"], "identity-damaged");
+}
+
+/// Every file of a folder.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Changes the last byte of a file.
+fn damage(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(file, bytes).unwrap();
 }

@@ -1,4 +1,4 @@
-//! `vectorbucket backup`: buckets copied to another store, incrementally and checked.
+//! `vectorbucket backup`: buckets, and who may call, copied to another store, incrementally and checked.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use vb_commit::Store;
 use vb_engine::inspect::{
     self,
-    backup::{self, BackupInfo, Pruned, Taken},
+    backup::{self, BackupInfo, IdentitiesInfo, Pruned, Taken},
 };
 use vb_engine::{BucketId, Error};
 
 use super::progress::Progress;
 use super::{
-    account, account_and_bucket, base, bucket, bucket_json, config, failed, open_source,
-    open_target, print, switch, text, url,
+    account, account_and_bucket, base, bucket, bucket_json, config, failed, failed_identities,
+    open_source, open_target, print, switch, text, url,
 };
 use crate::clock::unix_ms;
 use crate::config::Config;
@@ -31,14 +31,17 @@ pub(super) fn command() -> Command {
         .value_name("COUNT")
         .value_parser(value_parser!(u64).range(1..))
         .help("afterwards keep so many backups of each bucket and remove older ones");
-    base("backup", "Copy buckets to another store; what is there already is not copied again")
+    base("backup", "Copy buckets and identities to another store; what is there is not copied again")
         .args(account_and_bucket())
         .arg(to.required(true))
         .arg(switch("list", "list the backups instead").conflicts_with("keep"))
         .arg(switch("verify", "afterwards read the new backups back; with --list: all listed"))
         .arg(keep)
         .after_help(
-            "Interrupted, the same command goes on. On a local folder the service must be stopped; \
+            "With --bucket only the bucket is copied; otherwise also accounts, users, roles, policies \
+             and sealed access keys. The key ring that they are sealed with is in no backup: keep it \
+             elsewhere.\n\
+             Interrupted, the same command goes on. On a local folder the service must be stopped; \
              on a shared store it may run.\nExit codes: 0 done, 11 a backup is damaged, 2 \
              configuration, 5 store, 7 store contents.",
         )
@@ -67,6 +70,20 @@ pub(super) async fn run(arguments: &ArgMatches) -> Result<u8, Failure> {
         }
         json.push(entry);
     }
+    // After the buckets: whoever one of their policies names is in it.
+    let mut identities = Value::Null;
+    if bucket(arguments, &config)?.is_none()
+        && let Some((number, bytes)) = take_identities(&source, &place).await?
+    {
+        let _ = writeln!(human, "identities: backup {number}, {}", HumanBytes(bytes));
+        identities = json!({ "number": number, "bytes": bytes });
+        if arguments.get_flag("verify") {
+            let wrong = verify_identities(&place, Some(number)).await?;
+            damaged |= wrong.is_some();
+            human.extend(wrong.iter().map(|wrong| format!("DAMAGE   {wrong}\n")));
+            identities["damage"] = Vec::from_iter(wrong).into();
+        }
+    }
     let pruned = prune(arguments, &config, &place).await?;
     if let Some(pruned) = &pruned {
         let _ = writeln!(human, "{}", pruned_text(pruned));
@@ -74,7 +91,8 @@ pub(super) async fn run(arguments: &ArgMatches) -> Result<u8, Failure> {
     let pruned = pruned.map(|pruned| {
         json!({ "backups": pruned.backups, "objects": pruned.objects, "bytes": pruned.bytes })
     });
-    print(arguments, &json!({ "backups": json, "pruned": pruned }), &human);
+    let json = json!({ "backups": json, "identities": identities, "pruned": pruned });
+    print(arguments, &json, &human);
     Ok(if damaged { EXIT_DAMAGE } else { 0 })
 }
 
@@ -102,6 +120,34 @@ async fn take(source: &Store, place: &Store, bucket: &BucketId) -> Result<Taken,
         )),
         error => failed(&format!("{bucket:?} was not backed up"), &error),
     })
+}
+
+/// Copies who may call; the backup's number and bytes. `None`: the store knows nobody.
+async fn take_identities(source: &Store, place: &Store) -> Result<Option<(u64, u64)>, Failure> {
+    let exported = vb_identity::copy::export(source).await;
+    let exported = exported
+        .map_err(|error| failed_identities("the identities of the store cannot be read", &error))?;
+    let Some(content) = exported else { return Ok(None) };
+    let bytes = content.len() as u64;
+    let number = backup::put_identities(source, place, content, unix_ms()).await;
+    let number = number.map_err(|error| failed("the identities were not backed up", &error))?;
+    Ok(Some((number, bytes)))
+}
+
+/// What is wrong with a backup of identities, if it is there and anything is.
+pub(super) async fn verify_identities(
+    place: &Store,
+    number: Option<u64>,
+) -> Result<Option<String>, Failure> {
+    match backup::identities(place, number).await {
+        Ok(None) => Ok(None),
+        Ok(Some((path, _, content))) => {
+            let checked = vb_identity::copy::account_count(&path, &content);
+            Ok(checked.err().map(|error| error.to_string()))
+        }
+        Err(damaged @ Error::Corrupt { .. }) => Ok(Some(damaged.to_string())),
+        Err(error) => Err(failed("the identities cannot be verified", &error)),
+    }
 }
 
 /// What is wrong with a backup, a line for each object.
@@ -152,6 +198,19 @@ async fn list(arguments: &ArgMatches, config: &Config, place: &Store) -> Result<
             entry["damage"] = wrong.into();
         }
         json.push(entry);
+    }
+    if bucket.is_none() {
+        for info in infos_of_identities(place).await? {
+            let _ = writeln!(human, "{}", identities_text(&info));
+            let mut entry = identities_json(&info);
+            if arguments.get_flag("verify") {
+                let wrong = verify_identities(place, Some(info.number)).await?;
+                damaged |= wrong.is_some();
+                human.extend(wrong.iter().map(|wrong| format!("DAMAGE   {wrong}\n")));
+                entry["damage"] = Vec::from_iter(wrong).into();
+            }
+            json.push(entry);
+        }
     }
     print(arguments, &Value::Array(json), &human);
     Ok(if damaged { EXIT_DAMAGE } else { 0 })
@@ -210,4 +269,24 @@ fn info_text(info: &BackupInfo) -> String {
         HumanCount(info.objects),
         HumanBytes(info.bytes),
     )
+}
+
+async fn infos_of_identities(place: &Store) -> Result<Vec<IdentitiesInfo>, Failure> {
+    let infos = backup::list_identities(place).await;
+    infos.map_err(|error| failed("the backups of identities cannot be listed", &error))
+}
+
+fn identities_json(info: &IdentitiesInfo) -> Value {
+    json!({
+        "identities": true,
+        "number": info.number,
+        "taken_ms": info.taken_ms,
+        "bytes": info.bytes,
+    })
+}
+
+fn identities_text(info: &IdentitiesInfo) -> String {
+    let taken = i64::try_from(info.taken_ms).unwrap_or(i64::MAX);
+    let (number, taken) = (info.number, vb_api::oss::iso_millis(taken));
+    format!("identities {number:>4}  {taken}  {}", HumanBytes(info.bytes))
 }

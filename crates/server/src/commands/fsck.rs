@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
-use vb_engine::inspect::{self, CheckOptions, Level, Report};
+use vb_commit::{Store, StoreErrorKind};
+use vb_engine::inspect::{self, CheckOptions, Finding, FindingKind, Level, Report};
 
 use super::progress::Progress;
-use super::{base, config, failed, open_source, print, switch, text};
+use super::{base, config, failed, failed_identities, open_source, print, switch, text};
 use crate::clock::unix_ms;
 use crate::config::Value as _;
 use crate::failure::Failure;
@@ -47,13 +48,31 @@ pub(super) async fn run(arguments: &ArgMatches) -> Result<u8, Failure> {
         let progress = Progress::new("checking");
         inspect::check(&store, &options, &progress).await
     };
-    let report = report.map_err(|error| failed("the check stopped", &error))?;
+    let mut report = report.map_err(|error| failed("the check stopped", &error))?;
+    report.findings.extend(identities(&store).await?);
     print(arguments, &to_json(&report), &to_text(&report));
     Ok(match (report.is_damaged(), report.findings.is_empty()) {
         (true, _) => EXIT_DAMAGE,
         (false, false) => EXIT_LEFTOVERS,
         (false, true) => 0,
     })
+}
+
+/// What is wrong with the log of who may call.
+async fn identities(store: &Store) -> Result<Option<Finding>, Failure> {
+    let finding = |path: &str, detail: String| {
+        Some(Finding { kind: FindingKind::IdentityDamaged, path: path.to_owned(), detail })
+    };
+    match vb_identity::copy::export(store).await {
+        Ok(_) => Ok(None),
+        Err(vb_identity::Error::Corrupt { path, offset, reason }) => {
+            Ok(finding(&path, format!("at byte {offset} of its content: {reason}")))
+        }
+        Err(vb_identity::Error::Store { kind: StoreErrorKind::Corrupt, message }) => {
+            Ok(finding("identity", message.to_string()))
+        }
+        Err(error) => Err(failed_identities("the identities were not checked", &error)),
+    }
 }
 
 fn level(arguments: &ArgMatches) -> Level {

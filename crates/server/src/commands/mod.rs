@@ -106,6 +106,17 @@ fn failed(what: &str, error: &Error) -> Failure {
     }
 }
 
+/// What a call of the store of identities failed for, as the command's end.
+fn failed_identities(what: &str, error: &vb_identity::Error) -> Failure {
+    let text = format!("{what}: {error}");
+    match error {
+        vb_identity::Error::Store { kind, .. } if *kind != StoreErrorKind::Corrupt => {
+            Failure::Store(text)
+        }
+        _ => Failure::Engine(text),
+    }
+}
+
 /// The bucket that `--bucket` names, of `--account` or the account of the configuration.
 fn bucket(arguments: &ArgMatches, config: &Config) -> Result<Option<BucketId>, Failure> {
     let Some(name) = argument(arguments, "bucket") else { return Ok(None) };

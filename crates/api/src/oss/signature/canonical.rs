@@ -50,7 +50,7 @@ impl Canonical<'_> {
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(self.method.as_bytes());
         out.push(b'\n');
-        out.extend_from_slice(self.uri().as_bytes());
+        self.write_uri(&mut out);
         out.push(b'\n');
         out.extend_from_slice(canonical_query(self.query, mask).as_bytes());
         out.push(b'\n');
@@ -63,14 +63,19 @@ impl Canonical<'_> {
         out
     }
 
-    fn uri(&self) -> String {
-        let (account, bucket) = self.resource.unwrap_or(("", ""));
-        let region = self.region;
-        let text = match self.resource {
-            Some(_) => format!("/acs:ossvector:{region}:{account}:{bucket}/"),
-            None => format!("/acs:ossvector:{region}::/"),
+    fn write_uri(&self, out: &mut Vec<u8>) {
+        let mut encoded = |text| {
+            utf8_percent_encode(text, KEEP_SLASH)
+                .for_each(|part| out.extend_from_slice(part.as_bytes()));
         };
-        utf8_percent_encode(&text, KEEP_SLASH).to_string()
+        encoded("/acs:ossvector:");
+        encoded(self.region);
+        match self.resource {
+            Some((account, bucket)) => {
+                [":", account, ":", bucket, "/"].into_iter().for_each(encoded);
+            }
+            None => encoded("::/"),
+        }
     }
 
     fn write_headers(&self, out: &mut Vec<u8>, mask: bool) {
@@ -142,8 +147,12 @@ pub(super) fn string_to_sign(date: &str, scope: &str, canonical: &[u8]) -> Strin
 /// Lowercase hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    out
 }
 
 #[cfg(test)]

@@ -1,31 +1,33 @@
 //! Derived signing keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::{constant_time, digest};
+use zeroize::Zeroizing;
 
 use crate::oss::signature::canonical::hex;
 
-/// The key of one secret, day and region; `Debug` shows nothing of it.
+const KEY_BYTES: usize = 32;
+const BLOCK_BYTES: usize = 64;
+
+/// The key of one secret, day and region; `Debug` shows nothing of it. Memory is wiped with it.
 #[derive(Clone)]
-pub struct SigningKey(hmac::Key);
+pub struct SigningKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl SigningKey {
     /// Derives the key: four chained HMACs. `day` is `YYYYMMDD`.
     pub fn derive(secret: &str, day: &str, region: &str) -> Self {
-        let start = format!("aliyun_v4{secret}");
-        let parts = [day, region, "oss", "aliyun_v4_request"];
-        let key = parts.iter().fold(new_key(start.as_bytes()), |key, part| {
-            new_key(hmac::sign(&key, part.as_bytes()).as_ref())
-        });
-        Self(key)
+        let start = Zeroizing::new([b"aliyun_v4", secret.as_bytes()].concat());
+        let first = hmac(&start, day);
+        let parts = [region, "oss", "aliyun_v4_request"];
+        Self(parts.iter().fold(first, |key, part| hmac(&*key, part)))
     }
 
     /// The signature of a string, lowercase hex.
     pub(super) fn sign(&self, text: &str) -> String {
-        hex(hmac::sign(&self.0, text.as_bytes()).as_ref())
+        hex(&*hmac(&*self.0, text))
     }
 
     /// Whether a signature is the right one, in constant time for signatures of the right length.
@@ -41,52 +43,105 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn new_key(bytes: &[u8]) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, bytes)
+/// HMAC-SHA256 (RFC 2104). A key is derived from a secret whenever a session is first seen, and the
+/// library's own HMAC, which is made for many messages of one key, takes several times as long for
+/// that: it sets up three contexts on the heap, where these are two digests.
+fn hmac(key: &[u8], text: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+    let mut block = Zeroizing::new([0; BLOCK_BYTES]);
+    if key.len() > BLOCK_BYTES {
+        block[..KEY_BYTES].copy_from_slice(sha256(key).as_ref());
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let mut inner = Zeroizing::new(Vec::with_capacity(BLOCK_BYTES + text.len()));
+    inner.extend(block.iter().map(|byte| byte ^ 0x36));
+    inner.extend_from_slice(text.as_bytes());
+    let mut outer = Zeroizing::new([0; BLOCK_BYTES + KEY_BYTES]);
+    for (to, byte) in outer.iter_mut().zip(block.iter()) {
+        *to = byte ^ 0x5c;
+    }
+    outer[BLOCK_BYTES..].copy_from_slice(sha256(&inner).as_ref());
+    let mut code = Zeroizing::new([0; KEY_BYTES]);
+    code.copy_from_slice(sha256(&*outer).as_ref());
+    code
+}
+
+fn sha256(bytes: &[u8]) -> digest::Digest {
+    digest::digest(&digest::SHA256, bytes)
 }
 
 /// A small bounded cache of derived keys, shared by threads; saves four HMACs per request.
 pub struct KeyCache {
     keys_max: usize,
-    keys: Mutex<HashMap<Box<str>, Entry>>,
+    keys: Mutex<Keys>,
 }
 
+#[derive(Default)]
+struct Keys {
+    by_id: HashMap<Arc<str>, Entry>,
+    /// The ids in the order in which they came; the first one goes when there are too many.
+    order: VecDeque<Arc<str>>,
+}
+
+/// A key and what it was derived from.
 struct Entry {
-    day: Box<str>,
-    region: Box<str>,
-    secret: Box<str>,
+    /// Day, region and secret, with line breaks between them, which none of them holds.
+    origin: Zeroizing<Box<str>>,
     key: SigningKey,
+}
+
+impl Entry {
+    fn is_of(&self, [day, region, secret]: [&str; 3]) -> bool {
+        self.origin.split('\n').eq([day, region, secret])
+    }
 }
 
 impl KeyCache {
     /// A cache of at most `keys_max` keys, one per access key.
     pub fn new(keys_max: usize) -> Self {
-        Self { keys_max, keys: Mutex::new(HashMap::new()) }
+        Self { keys_max, keys: Mutex::default() }
     }
 
     /// The key of an access key for a day and region; `secret` makes it on a miss. A changed
     /// secret never meets an old key.
     pub fn key(&self, access_key_id: &str, secret: &str, day: &str, region: &str) -> SigningKey {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = keys.get(access_key_id)
-            && (&*entry.day, &*entry.region, &*entry.secret) == (day, region, secret)
-        {
-            return entry.key.clone();
+        let origin = [day, region, secret];
+        let known = self.keys().known(access_key_id, origin);
+        if let Some(key) = known {
+            return key;
         }
-        // Only existing access keys come here, so a full cache means more keys than it was made
-        // for; starting over is then as good as any order.
-        if keys.len() >= self.keys_max && !keys.contains_key(access_key_id) {
-            keys.clear();
-        }
+        // Without the lock: other requests need not wait for this one's HMACs.
         let key = SigningKey::derive(secret, day, region);
-        let entry = Entry {
-            day: day.into(),
-            region: region.into(),
-            secret: secret.into(),
-            key: key.clone(),
-        };
-        keys.insert(access_key_id.into(), entry);
+        let origin = Zeroizing::new(origin.join("\n").into_boxed_str());
+        self.keys().insert(access_key_id, Entry { origin, key: key.clone() }, self.keys_max);
         key
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    fn known(&self, id: &str, origin: [&str; 3]) -> Option<SigningKey> {
+        let entry = self.by_id.get(id).filter(|entry| entry.is_of(origin));
+        entry.map(|entry| entry.key.clone())
+    }
+
+    fn insert(&mut self, id: &str, entry: Entry, keys_max: usize) {
+        if let Some(place) = self.by_id.get_mut(id) {
+            *place = entry;
+            return;
+        }
+        // One at a time: no request pays for the removal of many.
+        if self.order.len() >= keys_max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_id.remove(&oldest);
+        }
+        let id: Arc<str> = id.into();
+        self.order.push_back(Arc::clone(&id));
+        self.by_id.insert(id, entry);
     }
 }
 
@@ -98,6 +153,9 @@ impl fmt::Debug for KeyCache {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::hmac;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -112,11 +170,34 @@ mod tests {
             check(id, "s2", "20260101", "r");
             check(id, "s2", "20260102", "r");
             check(id, "s2", "20260102", "q");
-            assert!(cache.keys.lock().unwrap().len() <= 2);
+            let keys = cache.keys.lock().unwrap();
+            assert!(keys.by_id.len() <= 2 && keys.order.len() == keys.by_id.len());
         }
         assert!(
             !format!("{cache:?} {:?}", SigningKey::derive("hunter", "d", "r")).contains("hunter")
         );
+    }
+
+    proptest! {
+        #[test]
+        fn codes_are_those_of_the_library(
+            key in prop::collection::vec(any::<u8>(), 0..160), text in ".{0,200}",
+        ) {
+            let theirs = hmac::Key::new(hmac::HMAC_SHA256, &key);
+            let theirs = hmac::sign(&theirs, text.as_bytes());
+            prop_assert_eq!(&hmac(&key, &text)[..], theirs.as_ref());
+        }
+    }
+
+    /// Day and region are of no fixed length as far as the cache knows.
+    #[test]
+    fn origins_are_not_mixed_up() {
+        let cache = KeyCache::new(2);
+        for origin in [["1", "23", "s"], ["12", "3", "s"], ["1", "2", "3s"]] {
+            let [day, region, secret] = origin;
+            let cached = cache.key("id", secret, day, region).sign("text");
+            assert_eq!(cached, SigningKey::derive(secret, day, region).sign("text"), "{origin:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! backup.json                        label of the place
 //! bucket/{account}/{bucket}/{n}      one backup of a bucket, created when all it names is there
+//! identity/{n}                       one backup of who may call
 //! data/{id}/manifest|log/{n}         copies of objects of index {id}, bit for bit
 //! data/{id}/segment|bitmap/{name}
 //! running/{account}/{bucket}         a backup under way
@@ -18,6 +19,7 @@
 //!               catalog: block, a catalog manifest's body (docs/format.md)
 //!               list of index: id u128 | list of object: tag u8, name u128, length u64, crc32c u32
 //!                              tags 0 manifest, 1 slot, 2 segment, 3 bitmap
+//! "vbidents"    store id u128 | taken_ms u64 | body of an identity manifest block
 //! "vbrestor"    backup place id u128 | account block | bucket block | number u64
 //!               list of (old id u128, new id u128)
 //! ```
@@ -36,11 +38,13 @@ pub(super) const RUNNING: &str = "running";
 pub(super) const PRUNE: &str = "running/prune";
 pub(super) const DATA: &str = "data";
 pub(super) const BUCKETS: &str = "bucket";
+pub(super) const IDENTITIES: &str = "identity";
 
 const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 16;
 const BACKUP: &[u8; 8] = b"vbbackup";
 const RESTORE: &[u8; 8] = b"vbrestor";
+const WHO: &[u8; 8] = b"vbidents";
 
 /// One backup of a bucket.
 #[derive(Clone, Debug, PartialEq)]
@@ -139,7 +143,21 @@ pub(super) fn backup(bucket: &BucketId, number: u64) -> String {
 
 /// Reads [`backup`].
 pub(super) fn number(bucket: &BucketId, path: &str) -> Option<u64> {
-    let digits = path.strip_prefix(&backups(bucket))?.strip_prefix('/')?;
+    digits(path.strip_prefix(&backups(bucket))?)
+}
+
+/// Path of one backup of identities.
+pub(super) fn identities(number: u64) -> String {
+    format!("{IDENTITIES}/{number:020}")
+}
+
+/// Reads [`identities`].
+pub(super) fn identities_number(path: &str) -> Option<u64> {
+    digits(path.strip_prefix(IDENTITIES)?)
+}
+
+fn digits(end: &str) -> Option<u64> {
+    let digits = end.strip_prefix('/')?;
     let fits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     if fits { digits.parse().ok() } else { None }
 }
@@ -206,6 +224,38 @@ fn read_index(reader: &mut Reader) -> Result<IndexBackup, DecodeError> {
         Ok(Object { name: Name::decode(reader)?, length: reader.u64()?, crc: reader.u32()? })
     })?;
     Ok(IndexBackup { id, objects })
+}
+
+/// One backup of who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identities {
+    /// The store that it was taken from.
+    pub(super) store: u128,
+    pub(super) taken_ms: u64,
+    /// What the store of identities handed over.
+    pub(super) content: Bytes,
+}
+
+impl Identities {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = vec![0; HEAD_BYTES];
+        out.put_u128(self.store);
+        out.put_u64(self.taken_ms);
+        out.put_block(&self.content);
+        seal(WHO, out)
+    }
+
+    /// # Errors
+    /// [`Error::Corrupt`] about `path`.
+    pub(super) fn decode(path: &str, bytes: &Bytes) -> Result<Self, Error> {
+        unseal(WHO, path, bytes, |reader| {
+            Ok(Self {
+                store: reader.u128()?,
+                taken_ms: reader.u64()?,
+                content: Bytes::copy_from_slice(&reader.block()?),
+            })
+        })
+    }
 }
 
 /// Which backup is being restored, and under which ids.
@@ -331,6 +381,15 @@ mod tests {
             assert!(Backup::decode("p", &bad.into()).is_err(), "flip at {at}");
             assert!(Backup::decode("p", &bytes.slice(..at)).is_err(), "cut at {at}");
         }
+        let who = Identities { store: 7, taken_ms: 9, content: Bytes::from_static(b"body") };
+        let who_bytes = who.encode();
+        assert_eq!(Identities::decode("p", &who_bytes).unwrap(), who);
+        for at in 0..who_bytes.len() {
+            let mut bad = who_bytes.to_vec();
+            bad[at] ^= 1;
+            assert!(Identities::decode("p", &bad.into()).is_err(), "flip at {at}");
+            assert!(Identities::decode("p", &who_bytes.slice(..at)).is_err(), "cut at {at}");
+        }
         for at in 0..journal_bytes.len() {
             assert!(Journal::decode("p", &journal_bytes.slice(..at)).is_err(), "cut at {at}");
         }
@@ -343,6 +402,8 @@ mod tests {
         assert_eq!(Name::Bitmap(3).store_path(id), paths::bitmap(id, 3));
         let bucket = BucketId::new("1", "x");
         assert_eq!(number(&bucket, &backup(&bucket, 12)), Some(12));
+        assert_eq!(identities_number(&identities(12)), Some(12));
+        assert_eq!(identities_number("identity/1"), None);
         assert_eq!(read_label(&label(5)), Some(5));
         assert_eq!(read_label(b"{}"), None);
     }

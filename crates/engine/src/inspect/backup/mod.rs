@@ -15,8 +15,11 @@
 //! A restore gives every index a new id, puts its objects there, creates its log from the manifest's
 //! body and commits the slots behind it, all through the commit protocol. The bucket and all its
 //! indexes then appear in one slot of the bucket's log. Until then nothing can be seen of it.
+//!
+//! Who may call is kept beside the buckets, as one piece of bytes of the store of identities.
 
 mod copy;
+mod identities;
 mod layout;
 mod prune;
 mod restore;
@@ -27,11 +30,13 @@ use vb_commit::{Store, StoreErrorKind};
 use super::Watch;
 use crate::error::Error;
 use crate::fetch::corrupt;
+use crate::format;
 use crate::options::{Random, SystemRandom};
 use crate::paths;
 use crate::records::BucketId;
 use layout::Backup;
 
+pub use identities::{IdentitiesInfo, identities, list_identities, prepare, put_identities};
 pub use prune::{Pruned, prune};
 pub(crate) use restore::unfinished;
 pub use restore::{Restored, restore};
@@ -187,6 +192,11 @@ async fn label(place: &Store, create: bool) -> Result<u128, Error> {
     };
     layout::read_label(&bytes)
         .ok_or_else(|| corrupt(layout::LABEL, 0, "not a label of a place of backups"))
+}
+
+/// The id of the store that a backup is taken from.
+async fn read_label_of_store(source: &Store) -> Result<u128, Error> {
+    format::read(&source.get(paths::FORMAT).await?)
 }
 
 async fn exists(store: &Store, path: &str) -> Result<bool, Error> {

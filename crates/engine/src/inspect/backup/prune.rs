@@ -6,7 +6,7 @@ use bytes::Bytes;
 use vb_commit::Store;
 
 use super::layout::{self, Name};
-use super::{is_marked, label, numbers, read};
+use super::{identities, is_marked, label, numbers, read};
 use crate::error::Error;
 use crate::records::{BucketId, IndexId};
 
@@ -21,8 +21,8 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// Keeps the newest `keep` backups of each bucket (or of the one given) and removes the rest, then
-/// every copy that none of the place's backups names.
+/// Keeps the newest `keep` backups of each bucket, and of identities (or of the one bucket given), and
+/// removes the rest, then every copy that none of the place's backups names.
 ///
 /// # Errors
 /// [`Error::Conflict`] while a backup is being taken into the place (or one was interrupted less than
@@ -62,6 +62,11 @@ async fn remove(place: &Store, bucket: Option<&BucketId>, keep: usize) -> Result
                 kept.extend(index.objects.iter().map(|object| (index.id, object.name)));
             }
         }
+    }
+    if bucket.is_none() {
+        let numbers = identities::numbers(place).await?;
+        let goes = &numbers[..numbers.len().saturating_sub(keep)];
+        old.extend(goes.iter().map(|number| layout::identities(*number)));
     }
     place.delete_all(&old).await?;
     let mut pruned = Pruned { backups: old.len() as u64, ..Pruned::default() };

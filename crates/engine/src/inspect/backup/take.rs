@@ -8,11 +8,10 @@ use vb_commit::{Event, Log, Manifest, Slot, Store, StoreErrorKind, WriterId};
 
 use super::copy::{self, Proof, is_missing};
 use super::layout::{self, Backup, IndexBackup, Name, Object};
-use super::{Watch, chosen, is_marked, label, read};
+use super::{Watch, chosen, is_marked, label, read, read_label_of_store};
 use crate::catalog::state::Bucket;
 use crate::error::Error;
 use crate::fetch::corrupt;
-use crate::format;
 use crate::index::body::{Body, DeletedBitmap};
 use crate::inspect::log::manifest_path;
 use crate::paths;
@@ -90,7 +89,7 @@ async fn take(
     now_ms: u64,
     watch: &dyn Watch,
 ) -> Result<Taken, Error> {
-    let store = format::read(&source.get(paths::FORMAT).await?)?;
+    let store = read_label_of_store(source).await?;
     if is_marked(place, layout::RUNNING, now_ms, |path| path == layout::PRUNE).await? {
         return Err(Error::Conflict);
     }

@@ -100,6 +100,8 @@ pub enum FindingKind {
     BitmapDamaged,
     /// A key with more than one live record.
     DuplicateKey,
+    /// The log of who may call cannot be read. The store of identities finds this, not the engine.
+    IdentityDamaged,
     /// A segment or bitmap that no manifest names.
     Orphan,
 }
@@ -127,6 +129,7 @@ impl FindingKind {
             Self::BitmapMissing => "bitmap-missing",
             Self::BitmapDamaged => "bitmap-damaged",
             Self::DuplicateKey => "duplicate-key",
+            Self::IdentityDamaged => "identity-damaged",
             Self::Orphan => "orphan",
         }
     }
@@ -153,7 +156,8 @@ impl FindingKind {
             | Self::SegmentInconsistent
             | Self::BitmapMissing
             | Self::BitmapDamaged
-            | Self::DuplicateKey => true,
+            | Self::DuplicateKey
+            | Self::IdentityDamaged => true,
         }
     }
 }
