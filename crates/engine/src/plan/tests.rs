@@ -131,7 +131,7 @@ fn much_deleted_segments_are_rewritten() {
     check_choice(&[(100, 0.2)], true, Some(&[0]));
     check_choice(&[(100, 0.1)], true, None);
     // Only as many as it takes, the worst first.
-    check_choice(&[(1000, 0.4), (300, 0.05), (90, 0.04)], true, Some(&[0]));
+    check_choice(&[(1000, 0.4), (300, 0.05), (40, 0.04)], true, Some(&[0]));
     // A full segment, too.
     check_choice(&[(3000, 0.5)], false, Some(&[0]));
     check_choice(&[(64, 1.0 - 1e-3)], false, Some(&[0]));
