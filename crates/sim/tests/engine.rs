@@ -42,7 +42,7 @@ const NOTICED_BY: [(&str, u64); 10] = [
     ("no-check-after-slot-create", 13),
     ("no-read-back", 5),
     ("newest-by-get", 8),
-    ("no-check-after-manifest-create", 2223),
+    ("no-check-after-manifest-create", 1963),
     ("collection-from-memory", 3),
     ("covered-by-a-higher-batch", 27),
     ("flush-without-floor-check", 3),
