@@ -155,12 +155,10 @@ impl Loaded {
         &mut self,
         wanted: impl IntoIterator<Item = Wanted>,
     ) -> Result<Result<Vec<Segment>, Missing>, Error> {
-        let (found, missing) = self.find(wanted)?;
-        if !missing.is_empty() {
-            self.keep(found);
-            return Ok(Err(missing));
-        }
-        self.take(&found);
+        let found = match self.parts(wanted)? {
+            Ok(found) => found,
+            Err(missing) => return Ok(Err(missing)),
+        };
         let mut segments = self.segments.clone();
         for (number, part) in found {
             add(&self.origin, &self.views, &mut segments, number, &part)?;

@@ -61,6 +61,13 @@ struct KnownFilter {
     masks: Mutex<Vec<(usize, Arc<RowMask>)>>,
 }
 
+impl KnownFilter {
+    /// Whether it is about this filter, and these deletions.
+    fn is_of(&self, filter: &Filter, deleted: &Arc<RoaringBitmap>) -> bool {
+        Arc::ptr_eq(&self.deleted, deleted) && self.filter == *filter
+    }
+}
+
 /// Bytes of a segment that queries asked for piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Heat(AtomicU64);
@@ -148,12 +155,9 @@ impl SegmentView {
 
     /// The live documents that a filter matches. Needs the columns of its keys.
     pub(crate) fn matching(&self, segment: &Segment, filter: &Filter) -> Arc<RoaringBitmap> {
-        let is_it = |known: &Arc<KnownFilter>| {
-            Arc::ptr_eq(&known.deleted, &self.deleted) && known.filter == *filter
-        };
         {
             let mut kept = self.filters.0.lock();
-            if let Some(place) = kept.iter().position(is_it) {
+            if let Some(place) = kept.iter().position(|known| known.is_of(filter, &self.deleted)) {
                 let known = kept.remove(place);
                 kept.push(Arc::clone(&known));
                 return Arc::clone(&known.matching);
@@ -177,10 +181,7 @@ impl SegmentView {
 
     /// Whether [`SegmentView::matching`] knows its answer already.
     pub(crate) fn knows(&self, filter: &Filter) -> bool {
-        let is_it = |known: &Arc<KnownFilter>| {
-            Arc::ptr_eq(&known.deleted, &self.deleted) && known.filter == *filter
-        };
-        self.filters.0.lock().iter().any(is_it)
+        self.filters.0.lock().iter().any(|known| known.is_of(filter, &self.deleted))
     }
 
     /// The rows of documents, most likely those of [`SegmentView::matching`].
