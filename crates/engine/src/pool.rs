@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use tokio::sync::oneshot;
 
 /// A fixed set of threads for work that computes and never waits. Cheap to clone.
@@ -79,6 +80,14 @@ impl Pool {
                 value
             }
         }
+    }
+}
+
+/// Does `work` with each item: shared out on the pool, one after the other on any other thread.
+pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+    match rayon::current_thread_index() {
+        Some(_) => items.into_par_iter().map(work).collect(),
+        None => items.into_iter().map(work).collect(),
     }
 }
 

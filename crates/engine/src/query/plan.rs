@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use vb_search::{Filter, Metric, PartId, RowFilter, SectionKind, Segment};
 
@@ -14,6 +13,7 @@ use crate::fetch::{Loaded, Wanted, window_bytes};
 use crate::index::chunk::{self, ChunkView, Run};
 use crate::index::codes;
 use crate::index::view::{SegmentView, Snapshot, View};
+use crate::pool;
 use crate::requests::{Explain, Precision, Query};
 
 /// Bytes of memtable vectors per piece: long enough to stream, short enough to share out. A piece of
@@ -108,7 +108,10 @@ pub(super) fn is_brief(query: &Query, view: &View, loaded: &Loaded) -> bool {
     if !is_usual || query.top_k > BRIEF_TOP_K || !is_simple || !view.segments.iter().all(knows) {
         return false;
     }
-    let (rows, scanned) = (chunk_rows(query, view), rows_scanned(query, view, loaded));
+    let rows = chunk_rows(query, view);
+    // A filter decides which runs go by their codes.
+    let in_chunks = if is_filtered { rows } else { uncoded_rows(query, view) };
+    let scanned = in_chunks + treeless_rows(query, view);
     scanned * row_bytes(query, loaded) <= BRIEF_BYTES && (!is_filtered || rows <= BRIEF_ROWS)
 }
 
@@ -116,18 +119,18 @@ fn chunk_rows(query: &Query, view: &View) -> usize {
     view.chunks().map(|view| view.chunk.vector_count(query.field)).sum()
 }
 
-/// Rows that nothing but a scan goes over.
-fn rows_scanned(query: &Query, view: &View, loaded: &Loaded) -> usize {
-    let of_run = |run: Run<'_>| {
-        let is_coded = run.codes().is_some_and(|cells| cells[query.field].get().is_some());
-        if is_coded { 0 } else { run.vector_count(query.field) }
-    };
+/// Rows of runs that have no codes.
+fn uncoded_rows(query: &Query, view: &View) -> usize {
+    let is_coded =
+        |run: &Run<'_>| run.codes().is_some_and(|cells| cells[query.field].get().is_some());
     let runs = [&view.frozen, &view.active].into_iter().flat_map(|chunks| chunk::runs(chunks));
-    let blanks = view.segments.iter().zip(loaded.segments());
-    let of_segment = |(view, segment): (&SegmentView, &Segment)| {
-        if segment.tree_part(query.field).is_some() { 0 } else { view.docs() as usize }
-    };
-    runs.map(of_run).sum::<usize>() + blanks.map(of_segment).sum::<usize>()
+    runs.filter(|run| !is_coded(run)).map(|run| run.vector_count(query.field)).sum()
+}
+
+/// Rows, at most, of segments without clusters.
+fn treeless_rows(query: &Query, view: &View) -> usize {
+    let is_treeless = |view: &&SegmentView| view.blank.tree_part(query.field).is_none();
+    view.segments.iter().filter(is_treeless).map(|view| view.docs() as usize).sum()
 }
 
 /// What a plan is made of.
@@ -234,8 +237,7 @@ impl Planner<'_> {
 
     /// How the memtables as a whole are best searched, given what matches in each chunk.
     fn memtable_access(&self, matches: &[Option<Arc<RoaringBitmap>>]) -> Access {
-        let chunks = self.view.chunks();
-        let rows = chunks.map(|view| view.chunk.vector_count(self.query.field)).sum();
+        let rows = chunk_rows(self.query, self.view);
         let matching = matches.iter().map(|docs| docs.as_ref().map(|docs| docs.len())).sum();
         access::choose(self.rows_of(rows, matching, true))
     }
@@ -333,22 +335,14 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
     }
     let segments = snapshot.view.segments.iter().zip(snapshot.segments).collect::<Vec<_>>();
     let select = |(view, segment): (&SegmentView, &Segment)| view.matching(segment, filter);
-    let is_known = segments.iter().all(|(view, _)| view.knows(filter));
-    let mut matches: Matches = match is_known {
-        true => segments.into_iter().map(|source| Some(select(source))).collect(),
-        false => segments.into_par_iter().map(|source| Some(select(source))).collect(),
-    };
+    let mut matches: Matches = pool::map(segments, |source| Some(select(source)));
     let rows = RowFilter::new(filter);
     for chunks in [&snapshot.view.frozen, &snapshot.view.active] {
         let is_small = filter.tests() < MANY_TESTS && chunks.len() < MANY_CHUNKS;
-        let docs: usize = chunks.iter().map(|view| view.chunk.len()).sum();
-        let selected: Vec<RoaringBitmap> = if docs <= BRIEF_ROWS && filter.tests() < MANY_TESTS {
-            chunks.iter().map(|view| view.select(&rows)).collect()
-        } else if is_small {
-            chunks.par_iter().map(|view| view.select(&rows)).collect()
+        let selected: Vec<RoaringBitmap> = if is_small {
+            pool::map(chunks.iter().collect(), |view| view.select(&rows))
         } else {
-            let runs = chunk::runs(chunks).into_par_iter();
-            runs.flat_map_iter(|run| run.select(filter, &rows)).collect()
+            pool::map(chunk::runs(chunks), |run| run.select(filter, &rows)).concat()
         };
         matches.extend(selected.into_iter().map(|docs| Some(Arc::new(docs))));
     }
