@@ -27,6 +27,7 @@
 //! or a mask bounds.
 
 mod codes;
+mod ints;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -34,7 +35,9 @@ mod x86;
 #[cfg(test)]
 mod tests;
 
-pub use codes::{BLOCK, CodeBlocks, CodeQuery, FACTOR_BYTES, GROUP_BYTES, Survivor, block_bytes};
+pub use codes::{
+    BLOCK, CodeBlocks, CodeQuery, FACTOR_BYTES, GROUP_BYTES, Survivor, TABLE_MAX, block_bytes,
+};
 use std::fmt;
 use std::str::FromStr;
 
@@ -133,6 +136,29 @@ macro_rules! codes_at_level {
                 #[expect(unsafe_code, reason = "enters the level's CPU features")]
                 // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
                 unsafe { x86::codes512::$kernel($($argument),*) }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
+        }
+    };
+}
+
+/// Calls one whole-number kernel at the level of `$self`.
+macro_rules! ints_at_level {
+    ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
+        match $self.level {
+            Level::Scalar => ints::scalar::$kernel($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX2 and FMA.
+                unsafe { x86::ints2::$kernel($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                #[expect(unsafe_code, reason = "enters the level's CPU features")]
+                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
+                unsafe { x86::ints512::$kernel($($argument),*) }
             }
             #[cfg(not(target_arch = "x86_64"))]
             Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
@@ -260,13 +286,14 @@ impl Kernels {
         }
     }
 
-    /// The sum of `codes[i] * query[i]`, in the one summation order.
+    /// The sum of `codes[i] * query[i]`. It is exact if 255 times the sum of all `|query[i]|` is below 2^31, and wraps around
+    /// otherwise.
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn dot_u8(self, codes: &[u8], query: &[f32]) -> f32 {
+    pub fn dot_u8(self, codes: &[u8], query: &[i16]) -> i32 {
         assert_eq!(codes.len(), query.len(), "codes of one dimension");
-        codes_at_level!(self, dot_u8(codes, query))
+        ints_at_level!(self, dot_u8(codes, query))
     }
 
     /// The same for codes of 4 bits, two to a byte; the crate's source shows their order. The query's
@@ -274,20 +301,19 @@ impl Kernels {
     ///
     /// # Panics
     /// If there are not half as many bytes as values.
-    pub fn dot_u4(self, codes: &[u8], query: &[f32]) -> f32 {
+    pub fn dot_u4(self, codes: &[u8], query: &[i16]) -> i32 {
         assert_eq!(codes.len() * 2, query.len(), "codes of one dimension");
-        codes_at_level!(self, dot_u4(codes, query))
+        ints_at_level!(self, dot_u4(codes, query))
     }
 
-    /// [`Kernels::dot_u8`] of `query` with the start of each row of `rows`, which is `out.len()` rows of
-    /// `stride` bytes.
+    /// [`Kernels::dot_u8`] of `query` with each row of the row-major matrix `rows`, which is `out.len()` rows of
+    /// `query.len()` codes.
     ///
     /// # Panics
-    /// If `rows` is not of that shape or rows are shorter than the query.
-    pub fn dot_u8_rows(self, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
-        assert!(stride >= query.len() && stride > 0, "rows of at least the query's dimension");
-        assert_eq!(Some(rows.len()), stride.checked_mul(out.len()), "rows x stride bytes");
-        codes_at_level!(self, dot_u8_rows(query, rows, stride, out));
+    /// If `rows` is not of that shape.
+    pub fn dot_u8_rows(self, query: &[i16], rows: &[u8], out: &mut [i32]) {
+        assert_eq!(Some(rows.len()), query.len().checked_mul(out.len()), "rows x dimension codes");
+        ints_at_level!(self, dot_u8_rows(query, rows, out));
     }
 
     /// Asks the CPU to bring `bytes` into its cache; a hint without any other effect.

@@ -4,10 +4,12 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod codes2;
 pub(crate) mod codes512;
+pub(crate) mod ints2;
+pub(crate) mod ints512;
 
 use std::arch::x86_64::{
-    __m128, _MM_HINT_T0, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps,
-    _mm_prefetch, _mm_shuffle_ps,
+    __m128, _MM_HINT_T1, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_prefetch,
+    _mm_shuffle_ps,
 };
 
 /// The kernels of one level, entered with its CPU features, over what the level defines: a `Block` of
@@ -90,13 +92,16 @@ fn reduce4(lanes: __m128) -> f32 {
     }
 }
 
-/// Hints every cache line of `bytes` into all levels of the cache.
+/// Hints every cache line of `bytes` into the second-level cache.
 pub(crate) fn prefetch_bytes(bytes: &[u8]) {
-    for line in bytes.chunks(64) {
+    // Lines, not pieces of 64 bytes: what begins within a line may end in one more.
+    let start = bytes.as_ptr().map_addr(|address| address & !63);
+    let lines = (bytes.as_ptr().addr() - start.addr() + bytes.len()).div_ceil(64);
+    for line in 0..lines {
         #[expect(unsafe_code, reason = "the hint takes a pointer")]
         // SAFETY: SSE is part of x86-64, and a prefetch touches no memory: it cannot fault.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(64 * line).cast());
         }
     }
 }

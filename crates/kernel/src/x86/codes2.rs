@@ -1,15 +1,12 @@
 //! Code kernels with AVX2 and FMA: two groups of a block per register.
 
-use super::avx2::reduce;
-use crate::codes::{BLOCK, Block, CodeBlocks, CodeQuery, Survivor, candidates, report, unpack};
+use crate::codes::{ADDED, BLOCK, Block, CodeBlocks, CodeQuery, Survivor, candidates, report};
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _CMP_LT_OQ, _mm_add_epi16, _mm_loadl_epi64, _mm_loadu_si128,
-    _mm_srli_epi16, _mm_unpackhi_epi16, _mm_unpacklo_epi16, _mm256_add_epi16, _mm256_and_si256,
-    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
-    _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_fnmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set_m128i, _mm256_set1_epi8,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_slli_epi16, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi16,
+    __m128i, __m256, __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_add_epi8, _mm256_add_epi16,
+    _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps,
+    _mm256_fnmadd_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
 };
 
 #[target_feature(enable = "avx2,fma")]
@@ -22,7 +19,9 @@ pub(crate) fn scan_codes(
 ) {
     let threshold = _mm256_set1_ps(threshold);
     let mut bounds = [0.0f32; BLOCK];
+    let mut pieces = list.pieces();
     for number in 0..list.count.div_ceil(BLOCK) {
+        super::prefetch_bytes(pieces.next().unwrap_or_default());
         let candidates = candidates(list, allowed, number);
         if candidates == 0 {
             continue;
@@ -48,37 +47,31 @@ pub(crate) fn scan_codes(
 #[inline]
 fn sums(codes: &[u8], table: &[u8]) -> [__m128i; 4] {
     let nibble = _mm256_set1_epi8(15);
-    // As with AVX-512: even sums carry 256 times the odd ones until the end.
-    let mut lanes = [_mm256_setzero_si256(); 4];
-    let ((codes, _), (table, _)) = (codes.as_chunks::<32>(), table.as_chunks::<32>());
-    for (codes, table) in codes.iter().zip(table) {
-        let (codes, table) = (load_bytes(codes), load_bytes(table));
-        let low = _mm256_shuffle_epi8(table, _mm256_and_si256(codes, nibble));
-        let high =
-            _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble));
-        lanes[0] = _mm256_add_epi16(lanes[0], low);
-        lanes[1] = _mm256_add_epi16(lanes[1], _mm256_srli_epi16::<8>(low));
-        lanes[2] = _mm256_add_epi16(lanes[2], high);
-        lanes[3] = _mm256_add_epi16(lanes[3], _mm256_srli_epi16::<8>(high));
+    let (mut low, mut high) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+    for (codes, table) in codes.chunks(32 * ADDED).zip(table.chunks(32 * ADDED)) {
+        let (mut low_bytes, mut high_bytes) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+        let ((codes, _), (table, _)) = (codes.as_chunks::<32>(), table.as_chunks::<32>());
+        for (codes, table) in codes.iter().zip(table) {
+            let (codes, table) = (load_bytes(codes), load_bytes(table));
+            let halves = _mm256_and_si256(codes, nibble);
+            low_bytes = _mm256_add_epi8(low_bytes, _mm256_shuffle_epi8(table, halves));
+            let halves = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+            high_bytes = _mm256_add_epi8(high_bytes, _mm256_shuffle_epi8(table, halves));
+        }
+        low = _mm256_add_epi16(low, widen(low_bytes));
+        high = _mm256_add_epi16(high, widen(high_bytes));
     }
-    let [first, second] = interleave(lanes[0], lanes[1]);
-    let [third, fourth] = interleave(lanes[2], lanes[3]);
+    let halves = |sums| (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    let ((first, second), (third, fourth)) = (halves(low), halves(high));
     [first, second, third, fourth]
 }
 
-/// Joins the two groups of a register, and even with odd vectors.
+/// The sums of the two groups of a register as words.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn interleave(even: __m256i, odd: __m256i) -> [__m128i; 2] {
-    let even = fold(_mm256_sub_epi16(even, _mm256_slli_epi16::<8>(odd)));
-    let odd = fold(odd);
-    [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)]
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn fold(lanes: __m256i) -> __m128i {
-    _mm_add_epi16(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes))
+fn widen(bytes: __m256i) -> __m256i {
+    let high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(bytes));
+    _mm256_add_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(bytes)), high)
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -128,74 +121,5 @@ fn store(values: __m256, out: &mut [f32]) {
     // SAFETY: there is room for 8 values, and the store needs no alignment.
     unsafe {
         _mm256_storeu_ps(out.as_mut_ptr(), values);
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn dot_u8(codes: &[u8], query: &[f32]) -> f32 {
-    let mut lanes = [_mm256_setzero_ps(); 4];
-    let (blocks, tail) = codes.as_chunks::<32>();
-    let (query_blocks, query_tail) = query.as_chunks::<32>();
-    for (codes, query) in blocks.iter().zip(query_blocks) {
-        step(codes, query, &mut lanes);
-    }
-    if !tail.is_empty() {
-        let (mut codes, mut query) = ([0u8; 32], [0.0f32; 32]);
-        codes[..tail.len()].copy_from_slice(tail);
-        query[..tail.len()].copy_from_slice(query_tail);
-        step(&codes, &query, &mut lanes);
-    }
-    reduce(lanes)
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn step(codes: &[u8; 32], query: &[f32; 32], lanes: &mut [__m256; 4]) {
-    let ((codes, _), (query, _)) = (codes.as_chunks::<8>(), query.as_chunks::<8>());
-    for ((codes, query), lane) in codes.iter().zip(query).zip(lanes) {
-        #[expect(unsafe_code, reason = "loads from memory")]
-        // SAFETY: there are 8 codes and 8 values, and the loads need no alignment.
-        let (codes, query) =
-            unsafe { (_mm_loadl_epi64(codes.as_ptr().cast()), _mm256_loadu_ps(query.as_ptr())) };
-        *lane = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(codes)), query, *lane);
-    }
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn dot_u4(codes: &[u8], query: &[f32]) -> f32 {
-    let mut lanes = [_mm256_setzero_ps(); 4];
-    let (runs, tail) = codes.as_chunks::<16>();
-    let (query_blocks, query_tail) = query.as_chunks::<32>();
-    for (run, query) in runs.iter().zip(query_blocks) {
-        step(&nibbles(run), query, &mut lanes);
-    }
-    if !tail.is_empty() {
-        let mut query = [0.0f32; 32];
-        query[..query_tail.len()].copy_from_slice(query_tail);
-        step(&unpack(tail), &query, &mut lanes);
-    }
-    reduce(lanes)
-}
-
-/// Low halves, then high ones.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn nibbles(run: &[u8; 16]) -> [u8; 32] {
-    let mut codes = [0; 32];
-    #[expect(unsafe_code, reason = "loads from and stores to memory")]
-    // SAFETY: there are 16 bytes to load and room for 32, and neither needs alignment.
-    unsafe {
-        let bytes = _mm_loadu_si128(run.as_ptr().cast());
-        let both = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
-        let both = _mm256_and_si256(both, _mm256_set1_epi8(15));
-        _mm256_storeu_si256(codes.as_mut_ptr().cast(), both);
-    }
-    codes
-}
-
-#[target_feature(enable = "avx2,fma")]
-pub(crate) fn dot_u8_rows(query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
-    for (row, out) in rows.chunks(stride).zip(out) {
-        *out = dot_u8(&row[..query.len()], query);
     }
 }

@@ -12,7 +12,7 @@ use super::codes::Row;
 use super::index::Index;
 use super::random::Random;
 use super::recall::{Model, TARGETS};
-use super::search::{Checkpoint, Request, Searcher};
+use super::search::{Checkpoint, OPENING, Request, Searcher};
 use super::source::{Part, Whole};
 
 /// Rows that are asked for.
@@ -21,8 +21,6 @@ const QUERIES: usize = 240;
 const K: usize = 10;
 /// Lists that a measured search looks into.
 const LISTS: usize = 400;
-/// Searches look into as many lists at least.
-const LISTS_MIN: usize = 3;
 /// How many times the lists are hardly more.
 const MORE_LISTS: f32 = 1.04;
 /// Strains that are tried: from the first up by the ratio.
@@ -50,7 +48,7 @@ pub(super) fn model(
     let stop = model.stop(Request::TARGET);
     let mut needed: Vec<usize> = traces.iter().map(|trace| first_beyond(trace, stop)).collect();
     needed.sort_unstable();
-    Model { lists_at_start: (needed[needed.len() * 3 / 4] + 2) as u32, ..model }
+    Model { lists_at_start: (OPENING + needed[needed.len() * 3 / 4]) as u32, ..model }
 }
 
 /// Root mean square of the lengths of rows.
@@ -69,7 +67,7 @@ struct Noted {
     recall: f32,
 }
 
-/// What one search had along its way.
+/// What one search had along its way, before each list behind its opening.
 fn trace(index: &Index, lists: &[u8], codes: &[u8], row: u32, kernels: Kernels) -> Vec<Noted> {
     let vectors = Vectors { bytes: codes, shape: index.shape };
     let mut query = vec![0.0; index.shape.padded()];
@@ -124,7 +122,7 @@ impl Ended {
         for trace in traces {
             let place = first_beyond(trace, stop);
             recall += trace.get(place).map_or(1.0, |noted| noted.recall);
-            lists += place.max(LISTS_MIN);
+            lists += (place + OPENING - 1).max(OPENING);
         }
         let count = traces.len() as f32;
         Self { stop, recall: recall / count, lists: lists as f32 / count }

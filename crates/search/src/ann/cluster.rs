@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use vb_kernel::Kernels;
 
 use super::build::Members;
-use super::codes::Row;
+use super::codes::{Rounded, Row};
 use super::params::Shape;
 use super::random::Random;
 use super::tree::{Lookup, Scratch, Tree};
@@ -292,11 +292,12 @@ fn touched(next: &Renumbering, padded: usize, kernels: Kernels, seed: u64) -> Ve
         .added
         .par_chunks(CHUNK)
         .flat_map_iter(|added| {
-            let mut scratch = Scratch::default();
+            let (mut scratch, mut rounded) = (Scratch::default(), Rounded::default());
             added
                 .iter()
                 .map(|list| {
-                    tree.find(centroids.row(*list), &lookup, &mut scratch);
+                    rounded.fill(centroids.row(*list));
+                    tree.find(centroids.row(*list), &rounded, &lookup, &mut scratch);
                     scratch.nearest(NEIGHBOURS + 1).iter().map(|near| near.1).collect()
                 })
                 .collect::<Vec<_>>()
@@ -383,13 +384,14 @@ fn assign(vectors: Vectors<'_>, clusters: &mut Clusters, kernels: Kernels, seed:
     let centroids = Matrix { values: &clusters.centroids, dimension: vectors.dimension() };
     let lookup = Lookup { groups: GROUPS, by_product: false, kernels };
     clusters.lists.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, lists)| {
-        let mut scratch = Scratch::default();
+        let (mut scratch, mut rounded) = (Scratch::default(), Rounded::default());
         let mut buffers = (vec![0.0; centroids.dimension], vec![0.0; centroids.dimension]);
         for (row, lists) in (chunk * CHUNK..).zip(lists) {
             if lists[0] == NONE {
                 let (vector, residual) = &mut buffers;
                 vectors.decode(row as u32, vector);
-                tree.find(vector, &lookup, &mut scratch);
+                rounded.fill(vector);
+                tree.find(vector, &rounded, &lookup, &mut scratch);
                 let near = scratch.nearest(SECOND_CHOICES);
                 *lists = [near[0].1, second_list(vector, residual, near, centroids, kernels)];
             }

@@ -15,13 +15,14 @@ mod route;
 
 use vb_kernel::{Kernels, Survivor};
 
-use super::codes::{DEVIATION, Table};
+use super::codes::{DEVIATION, Rounded, Table};
 use super::index::Index;
 use super::params::RowBits;
 use super::recall::{strain, weight, weight_of_share};
 use super::source::{Part, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
+pub(super) use probe::OPENING;
 use route::Stop;
 
 /// Candidates beyond the wanted ones, for exact distances to decide.
@@ -149,6 +150,10 @@ pub struct Searcher {
     bound: f32,
     /// Ranks from here on cannot enter the candidates.
     limit: f32,
+    /// As long as no ranks are known: bounds from here on hardly are of candidates.
+    opening: f32,
+    /// How far bounds lie below distances in the lists of the opening, at most.
+    slack: f32,
     /// Whether candidates are ranked by CODES.
     by_codes: bool,
 }
@@ -158,8 +163,8 @@ pub struct Searcher {
 struct Query {
     values: Vec<f32>,
     table: Table,
+    rounded: Rounded,
     squared: f32,
-    sum: f32,
     /// From an estimated sum to the one that bounds.
     margin: f32,
     /// What ranks by inner product lack because rows are around a centre.
@@ -224,6 +229,8 @@ impl Searcher {
             named: 0,
             bound: f32::INFINITY,
             limit: f32::INFINITY,
+            opening: f32::INFINITY,
+            slack: 0.0,
             by_codes: true,
         }
     }
@@ -299,6 +306,8 @@ impl Searcher {
         self.by_codes = parts.iter().all(|part| part.source.has_rows());
         self.bound = request.bound;
         self.limit = request.bound;
+        self.opening = f32::INFINITY;
+        self.slack = 0.0;
         self.k = request.k;
         self.keep = 8 * request.k + 64;
         self.keep_max = self.keep;
@@ -330,7 +339,7 @@ impl Searcher {
 
     /// Ranks from here on cannot enter the candidates.
     fn threshold(&self) -> f32 {
-        self.limit
+        self.limit.min(self.opening)
     }
 
     /// What the threshold is by the candidates there are.
@@ -398,7 +407,7 @@ impl Query {
         }
         self.table.fill(&self.values);
         self.squared = kernels.norm_squared(&self.values);
-        self.sum = self.values.iter().sum();
+        self.rounded.fill(&self.values);
         self.margin = request.deviations() * DEVIATION * self.squared.sqrt();
         self.is_done = false;
         self.is_closed = false;

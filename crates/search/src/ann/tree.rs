@@ -8,7 +8,7 @@
 use vb_kernel::Kernels;
 
 use super::cluster::{Matrix, coarse};
-use super::codes::encode_bytes;
+use super::codes::{Rounded, encode_bytes};
 use crate::decode::{Corrupt, Input};
 
 /// Groups that each centroid stands in.
@@ -136,14 +136,21 @@ impl Tree {
 
     /// Adds the centroids in the `groups` groups nearest to `vector` to `found`: (squared distance or
     /// negated inner product, centroid), each once, in no order.
-    pub(super) fn find(&self, vector: &[f32], request: &Lookup, scratch: &mut Scratch) {
+    ///
+    /// `rounded` is `vector` in whole numbers.
+    pub(super) fn find(
+        &self,
+        vector: &[f32],
+        rounded: &Rounded,
+        request: &Lookup,
+        scratch: &mut Scratch,
+    ) {
         scratch.begin(self.centroids);
         self.nearest_groups(vector, request, scratch);
         let squared = request.kernels.norm_squared(vector);
-        let sum: f32 = vector.iter().sum();
         for place in 0..scratch.groups.len() {
             let group = scratch.groups[place].1 as usize;
-            self.look_into(group, vector, (squared, sum), request, scratch);
+            self.look_into(group, rounded, squared, request, scratch);
         }
     }
 
@@ -164,20 +171,20 @@ impl Tree {
     fn look_into(
         &self,
         group: usize,
-        vector: &[f32],
-        (squared, sum): (f32, f32),
+        vector: &Rounded,
+        squared: f32,
         request: &Lookup,
         scratch: &mut Scratch,
     ) {
         let range = self.starts[group] as usize..self.starts[group + 1] as usize;
         let codes = &self.codes[range.start * self.dimension..range.end * self.dimension];
-        scratch.scores.resize(range.len().max(scratch.scores.len()), 0.0);
-        let scores = &mut scratch.scores[..range.len()];
-        request.kernels.dot_u8_rows(vector, codes, self.dimension, scores);
-        for (child, score) in self.children[range].iter().zip(scores) {
+        scratch.sums.resize(range.len().max(scratch.sums.len()), 0);
+        let sums = &mut scratch.sums[..range.len()];
+        request.kernels.dot_u8_rows(&vector.values, codes, sums);
+        for (child, sum) in self.children[range].iter().zip(sums) {
             let seen = &mut scratch.seen[child.centroid as usize];
             if std::mem::replace(seen, scratch.round) != scratch.round {
-                let dot = child.low * sum + child.step * *score;
+                let dot = vector.dot(child.low, child.step, *sum);
                 let distance = (squared + child.norm - 2.0 * dot).max(0.0);
                 let cost = if request.by_product { -dot } else { distance };
                 scratch.found.push((cost, child.centroid));
@@ -218,7 +225,10 @@ pub(super) struct Scratch {
     seen: Vec<u32>,
     round: u32,
     groups: Vec<(f32, u32)>,
+    /// Of groups.
     scores: Vec<f32>,
+    /// Of children.
+    sums: Vec<i32>,
 }
 
 impl Scratch {

@@ -77,7 +77,7 @@ impl Searcher {
         self.work.bytes += bytes.len();
         let query = &self.queries[number as usize];
         let row_codes = Row::open(bytes);
-        let dot = row_codes.dot(shape.row_bits, &query.values, query.sum, self.kernels);
+        let dot = row_codes.dot(shape.row_bits, &query.rounded, self.kernels);
         let rank = match shape.metric {
             Metric::InnerProduct => query.shift - dot,
             Metric::Euclidean | Metric::Cosine => query.squared + row_codes.norm - 2.0 * dot,

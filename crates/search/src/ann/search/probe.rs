@@ -1,5 +1,7 @@
 //! Looking into lists, nearest first, until going on is not worth while.
 
+use std::ops::Range;
+
 use vb_kernel::{CodeBlocks, CodeQuery};
 
 use super::super::index::{Index, is_row};
@@ -11,12 +13,13 @@ use crate::schema::Metric;
 
 /// Stops that are put in order at a time.
 const ORDERED: usize = 64;
-/// Lists whose survivors are looked at at once and best first, so that the threshold falls soon.
-const SORTED_LISTS: usize = 3;
-/// Survivors of such a list that are put in order.
-const SORTED_SURVIVORS: usize = 64;
-/// Bytes of the next list to prefetch; the processor itself goes on from there.
-const HEAD_BYTES: usize = 1024;
+/// Lists that are scanned before any distance by CODES is found: the *opening*. Their survivors are looked at together and best
+/// first, so that the threshold falls soon.
+pub(in super::super) const OPENING: usize = 3;
+/// Survivors of the opening are dropped as soon as there are so many times as could be candidates.
+const MANY: usize = 4;
+/// Survivors of the opening that are looked at before the threshold is applied to the others again.
+const BEST: usize = 48;
 /// Survivors whose rows are prefetched.
 const PREFETCHED_ROWS: usize = 96;
 
@@ -50,13 +53,19 @@ impl Searcher {
                 self.name_missing(parts, &mut progress);
                 return false;
             };
-            self.prefetch(parts, self.stops.get(progress.place + 1));
-            self.look_into(&stop, run, parts, progress.place < SORTED_LISTS);
+            let next = self.ahead(parts, self.stops.get(progress.place + 1));
+            self.look_into(&stop, run, next, parts, progress.place < OPENING);
             progress.place += 1;
-            if progress.place == SORTED_LISTS && !self.probe_flats(parts, &mut progress) {
-                self.name_missing(parts, &mut progress);
-                return false;
+            if progress.place == OPENING {
+                self.end_opening(parts);
+                if !self.probe_flats(parts, &mut progress) {
+                    self.name_missing(parts, &mut progress);
+                    return false;
+                }
             }
+        }
+        if progress.place < OPENING {
+            self.end_opening(parts);
         }
         if !self.probe_flats(parts, &mut progress) {
             self.name_missing(parts, &mut progress);
@@ -135,7 +144,7 @@ impl Searcher {
         }
         let left = care(query.density()) * Request::left(index);
         let aim = 1.0 - (1.0 - request.target) * left;
-        if place < SORTED_LISTS || strain <= index.model.stop(aim) * request.calibration {
+        if place < OPENING || strain <= index.model.stop(aim) * request.calibration {
             return false;
         }
         let missed = (1.0 - index.model.recall(strain)) / left;
@@ -179,26 +188,29 @@ impl Searcher {
         for place in 0..self.flats.len() {
             let stop = self.flats[place];
             let Some(run) = run(parts, &stop) else { return false };
-            self.prefetch(parts, self.flats.get(place + 1));
-            self.look_into(&stop, run, parts, place < SORTED_LISTS);
+            let next = self.ahead(parts, self.flats.get(place + 1));
+            self.look_into(&stop, run, next, parts, place < OPENING);
+            if place + 1 == OPENING.min(self.flats.len()) {
+                self.end_opening(parts);
+            }
         }
         true
     }
 
-    fn prefetch<S: Source>(&self, parts: &[Part<'_, S>], stop: Option<&Stop>) {
-        let Some(stop) = stop else { return };
-        if let Some(next) = run(parts, stop) {
-            let part = &parts[stop.part as usize];
-            let head = match part.allowed {
-                None => &next[..next.len().min(HEAD_BYTES)],
-                // Its row numbers, which are looked at first.
-                Some(_) => {
-                    let list = &part.index.lists[stop.list as usize];
-                    &next[part.index.shape.blocks_bytes(list.count as usize)..]
-                }
-            };
-            self.kernels.prefetch_bytes(head);
+    /// What to bring into the cache while a list is scanned, because the next one is `stop`. Of a list of which some rows count it is
+    /// nothing, but for its row numbers, which are looked at first: perhaps none of its blocks will be.
+    fn ahead<'a, S: Source>(&self, parts: &'a [Part<'_, S>], stop: Option<&Stop>) -> &'a [u8] {
+        let Some((stop, next)) = stop.and_then(|stop| Some((stop, run(parts, stop)?))) else {
+            return &[];
+        };
+        let part = &parts[stop.part as usize];
+        if part.allowed.is_none() {
+            return next;
         }
+        let list = &part.index.lists[stop.list as usize];
+        let rows = &next[part.index.shape.blocks_bytes(list.count as usize)..];
+        self.kernels.prefetch_bytes(rows);
+        &[]
     }
 
     /// Names all lists that are missing of those that the search is likely to look into next.
@@ -214,33 +226,33 @@ impl Searcher {
         self.missing.extend(missing.map(|stop| (stop.part, stop.list)));
     }
 
-    /// Scans a list, and finds the distances of the survivors of the one before, or of its own.
+    /// Scans a list, and finds the distances of the survivors of the one before; not yet in the opening. Brings `next` into the cache.
     fn look_into<S: Source>(
         &mut self,
         stop: &Stop,
         run: &[u8],
+        next: &[u8],
         parts: &[Part<'_, S>],
-        at_once: bool,
+        is_opening: bool,
     ) {
         let before = self.waiting.len();
         let part = &parts[stop.part as usize];
-        if !self.scan(stop, run, part) {
+        if !self.scan(stop, run, next, part) {
             self.work.lists_skipped += 1;
         }
         if !self.by_codes {
             return;
         }
-        self.prefetch_rows(parts, before);
-        if at_once {
-            self.sort_best();
-            self.second_stage(parts, self.waiting.len());
+        if is_opening {
+            self.narrow(self.slack(part.index, stop));
         } else {
+            self.prefetch_rows(parts, before..self.waiting.len());
             self.second_stage(parts, before);
         }
     }
 
     /// Scans a list for vectors that may be near enough; false if none of its rows counts.
-    fn scan<S>(&mut self, stop: &Stop, run: &[u8], part: &Part<'_, S>) -> bool {
+    fn scan<S>(&mut self, stop: &Stop, run: &[u8], next: &[u8], part: &Part<'_, S>) -> bool {
         let index = part.index;
         let list = &index.lists[stop.list as usize];
         let (blocks, rows) = run.split_at(index.shape.blocks_bytes(list.count as usize));
@@ -267,7 +279,7 @@ impl Searcher {
             bias: query.table.bias + query.margin,
             base: stop.base,
         };
-        let blocks = CodeBlocks { bytes: blocks, count: list.count as usize };
+        let blocks = CodeBlocks { bytes: blocks, count: list.count as usize, next };
         let threshold = self.threshold();
         self.survivors.clear();
         self.kernels.scan_codes(&blocks, &code_query, words, threshold, &mut self.survivors);
@@ -294,22 +306,39 @@ impl Searcher {
         }
     }
 
-    fn prefetch_rows<S: Source>(&self, parts: &[Part<'_, S>], from: usize) {
-        for waiting in self.waiting[from..].iter().take(PREFETCHED_ROWS) {
+    fn prefetch_rows<S: Source>(&self, parts: &[Part<'_, S>], places: Range<usize>) {
+        for waiting in self.waiting[places].iter().take(PREFETCHED_ROWS) {
             if let Some(row) = parts[waiting.part as usize].source.row(waiting.row) {
                 self.kernels.prefetch_bytes(row);
             }
         }
     }
 
-    /// Puts those of the waiting with the lowest bounds first.
-    fn sort_best(&mut self) {
-        let order = |a: &Waiting, b: &Waiting| a.bound.total_cmp(&b.bound).then(a.row.cmp(&b.row));
-        let count = SORTED_SURVIVORS.min(self.waiting.len());
-        if count < self.waiting.len() {
-            self.waiting.select_nth_unstable_by(count, order);
+    /// Drops those waiting that are hardly among the nearest, in the opening, once they are many. No row is in more than two lists, so
+    /// the bounds of twice as many entries as candidates wanted say where those may end.
+    fn narrow(&mut self, slack: f32) {
+        self.slack = self.slack.max(slack);
+        let enough = 2 * self.keep;
+        if self.waiting.len() > MANY * enough {
+            let (_, last, _) = self.waiting.select_nth_unstable_by(enough - 1, by_bound);
+            self.opening = last.bound + 2.0 * self.slack;
+            let limit = self.opening;
+            self.waiting.retain(|waiting| waiting.bound <= limit);
         }
-        self.waiting[..count].sort_unstable_by(order);
+    }
+
+    /// Finds the distances by CODES of those that wait after the opening, best first.
+    fn end_opening<S: Source>(&mut self, parts: &[Part<'_, S>]) {
+        self.opening = f32::INFINITY;
+        while self.waiting.len() > BEST {
+            self.waiting.select_nth_unstable_by(BEST - 1, by_bound);
+            self.prefetch_rows(parts, 0..BEST);
+            self.second_stage(parts, BEST);
+            let threshold = self.threshold();
+            self.waiting.retain(|waiting| waiting.bound < threshold);
+        }
+        self.prefetch_rows(parts, 0..self.waiting.len());
+        self.second_stage(parts, self.waiting.len());
     }
 
     /// Finds the distances by CODES of the first `count` of the waiting, as far as they may be near enough.
@@ -324,6 +353,11 @@ impl Searcher {
         }
         self.waiting.drain(..count);
     }
+}
+
+/// The order of looking at rows.
+fn by_bound(a: &Waiting, b: &Waiting) -> std::cmp::Ordering {
+    a.bound.total_cmp(&b.bound).then((a.part, a.row).cmp(&(b.part, b.row)))
 }
 
 /// The run of a stop, if it is loaded.

@@ -80,7 +80,7 @@ impl Searcher {
         let query = &self.queries[number as usize];
         let by_product = part.index.shape.metric == Metric::InnerProduct;
         let lookup = Lookup { groups, by_product, kernels: self.kernels };
-        tree.find(&query.values, &lookup, &mut self.scratch);
+        tree.find(&query.values, &query.rounded, &lookup, &mut self.scratch);
         let found = &mut self.scratch.found;
         if count < found.len() {
             found.select_nth_unstable_by(count, by_cost);
