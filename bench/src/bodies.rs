@@ -61,6 +61,12 @@ pub(crate) fn put_records<'a>(
     text.into_bytes()
 }
 
+/// A QueryVectors body that asks for exact answers, and so for a scan of all rows.
+pub(crate) fn exact_query(index: &str, vector: &[f32], top_k: usize) -> Vec<u8> {
+    let body = query(index, vector, top_k, None);
+    [b"{\"exact\": true, ", &body[1..]].concat()
+}
+
 /// A QueryVectors body.
 pub(crate) fn query(index: &str, vector: &[f32], top_k: usize, filter: Option<&str>) -> Vec<u8> {
     let mut text = String::from("{");

@@ -87,6 +87,19 @@ impl Server {
         cpu_seconds_of(self.child.id())
     }
 
+    /// Waits until it has no more background work to do: until it was idle for a while, at most three minutes.
+    pub(crate) fn rest(&self) {
+        const LOOKS: usize = 6;
+        const IDLE: f64 = 0.02;
+        let (start, mut idle, mut known) = (Instant::now(), 0, self.cpu_seconds());
+        while idle < LOOKS && start.elapsed() < Duration::from_secs(180) {
+            thread::sleep(Duration::from_millis(500));
+            let now = self.cpu_seconds();
+            idle = if now - known <= IDLE { idle + 1 } else { 0 };
+            known = now;
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
