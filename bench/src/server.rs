@@ -87,9 +87,9 @@ impl Server {
         cpu_seconds_of(self.child.id())
     }
 
-    /// Waits until it has no more background work to do: until it was idle for a while, at most three minutes.
+    /// Waits until it has no more background work to do: until it was idle for half a minute, at most three minutes.
     pub(crate) fn rest(&self) {
-        const LOOKS: usize = 6;
+        const LOOKS: usize = 60;
         const IDLE: f64 = 0.02;
         let (start, mut idle, mut known) = (Instant::now(), 0, self.cpu_seconds());
         while idle < LOOKS && start.elapsed() < Duration::from_secs(180) {
