@@ -188,6 +188,20 @@ impl Loaded {
         self.views[number].meta.length <= self.origin.context.options.whole_bytes_max
     }
 
+    /// A part that is at hand and that its segment does not have.
+    pub(crate) fn peek(&self, (number, id): Wanted) -> Option<Part> {
+        let name = self.views[number].meta.name;
+        if self.segments[number].has(id) {
+            return None;
+        }
+        // Left there: the same part may be wanted twice, and the cache may not have it.
+        let arrived = match self.arrived.is_empty() {
+            true => None,
+            false => self.arrived.get(&(name, id)).cloned(),
+        };
+        arrived.or_else(|| self.origin.context.cache.peek(name, id))
+    }
+
     /// Whether a part is at hand without reading.
     pub(crate) fn has(&self, (number, id): Wanted) -> bool {
         let name = self.views[number].meta.name;
@@ -252,17 +266,9 @@ impl Loaded {
     ) -> Result<(Vec<(usize, Part)>, Missing), Error> {
         let (mut found, mut absent) = (Vec::new(), Vec::new());
         for (number, id) in wanted {
-            let name = self.views[number].meta.name;
-            if self.segments[number].has(id) {
-                continue;
-            }
-            // Left there: the same part may be wanted twice, and the cache may not have it.
-            let arrived = match self.arrived.is_empty() {
-                true => None,
-                false => self.arrived.get(&(name, id)).cloned(),
-            };
-            match arrived.or_else(|| self.origin.context.cache.peek(name, id)) {
+            match self.peek((number, id)) {
                 Some(part) => found.push((number, part)),
+                None if self.segments[number].has(id) => {}
                 None => absent.push((number, id)),
             }
         }

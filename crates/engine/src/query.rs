@@ -25,12 +25,13 @@ pub(crate) use plan::Matches;
 pub(crate) use warm::Warming;
 
 use std::cmp::Ordering;
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use vb_search::ann::Work;
-use vb_search::{Candidate, Mask, Place, PreparedQuery, Rows, Schema, Segment, TopK, scan_rows};
+use vb_search::{
+    Candidate, Corrupt, Mask, Place, PreparedQuery, Rows, Schema, Segment, TopK, scan_rows,
+};
 
 use self::clusters::{Probe, Wish};
 use self::plan::{PIECE_BYTES, Piece, Plan, Planner, Window, first_wave};
@@ -154,8 +155,7 @@ impl Scan {
     fn work(&mut self, plan: &mut Plan) -> Result<Step<Vec<Candidate>>, Error> {
         let memtable = std::mem::take(&mut plan.memtable);
         if !memtable.is_empty() {
-            let segments = self.loaded.segments().to_vec();
-            self.scan_window(&segments, &memtable, &plan.matches);
+            self.scan_window(&memtable, &plan.matches)?;
         }
         if !plan.probe.is_done()
             && let Some(missing) = self.probe(&mut plan.probe)?
@@ -168,56 +168,62 @@ impl Scan {
     }
 
     fn scan_windows(&mut self, plan: &mut Plan) -> Result<Step<Vec<Candidate>>, Error> {
-        while let Some(window) = plan.windows.front() {
-            match self.loaded.with(window.iter().filter_map(Piece::wanted))? {
-                Err(missing) => return Ok(Step::ReadAhead(missing, self.ahead(plan)?)),
-                Ok(segments) => self.scan_window(&segments, window, &plan.matches),
+        while let Some(mut window) = plan.windows.pop_front() {
+            match self.loaded.parts(window.iter().filter_map(Piece::wanted))? {
+                Err(missing) => {
+                    let ahead = self.ahead(plan)?;
+                    plan.windows.push_front(window);
+                    return Ok(Step::ReadAhead(missing, ahead));
+                }
+                Ok(found) => plan::attach(&mut window, found),
             }
-            plan.windows.pop_front();
+            self.scan_window(&window, &plan.matches)?;
         }
         let snapshot = Snapshot { view: &self.view, segments: self.loaded.segments() };
         let top = std::mem::replace(&mut self.top, TopK::new(0));
         Ok(Step::Done(top.into_sorted(&|a, b| snapshot.key_order(a, b))))
     }
 
-    /// What the window after the next one has to read.
+    /// What the next window has to read.
     fn ahead(&self, plan: &Plan) -> Result<Missing, Error> {
-        let next = plan.windows.get(1).into_iter().flatten();
+        let next = plan.windows.front().into_iter().flatten();
         self.loaded.missing(next.filter_map(Piece::wanted))
     }
 }
 
 // Scan.
 impl Scan {
-    /// Scans one window; `segments` have its extents.
-    fn scan_window(&mut self, segments: &[Segment], window: &Window, matches: &Matches) {
-        let snapshot = Snapshot { view: &self.view, segments };
+    /// Scans one window, whose extents were found.
+    fn scan_window(&mut self, window: &Window, matches: &Matches) -> Result<(), Error> {
+        let snapshot = Snapshot { view: &self.view, segments: self.loaded.segments() };
         let metric = self.schema().vector_fields[self.query.field].metric;
         let kernels = self.loaded.origin().context.kernels;
         let prepared = PreparedQuery::new(kernels, metric, &self.query.vector);
         let order = |a: Place, b: Place| -> Ordering { snapshot.key_order(a, b) };
-        let scan_piece = |mut top: TopK, piece: &Piece| {
+        let scan_piece = |mut top: TopK, piece: &Piece| -> Result<TopK, Error> {
             let source = snapshot.source(piece.source);
             let deleted = Some(source.deleted()).filter(|deleted| !deleted.is_empty());
             let mask = Mask { allowed: matches[piece.source].as_deref(), deleted };
             let number = u32::try_from(piece.source).expect("far below 2^32 sources");
-            let rows = rows(source, self.query.field, piece.rows.clone());
+            let rows = rows(source, self.query.field, piece)
+                .map_err(|cause| self.loaded.corrupt(piece.source, cause))?;
             scan_rows(&prepared, rows, mask, number, &mut top, &order);
-            top
+            Ok(top)
         };
         let empty = || TopK::new(self.query.top_k);
         let rows: usize = window.iter().map(|piece| piece.rows.len()).sum();
         let top = if rows * plan::row_bytes(&self.query, &self.loaded) <= PIECE_BYTES {
-            window.iter().fold(empty(), scan_piece)
+            window.iter().try_fold(empty(), scan_piece)?
         } else {
-            let parts = window.par_iter().fold(empty, scan_piece);
-            parts.reduce(empty, |mut top, other| {
+            let parts = window.par_iter().try_fold(empty, scan_piece);
+            parts.try_reduce(empty, |mut top, other| {
                 top.merge(other, &order);
-                top
-            })
+                Ok(top)
+            })?
         };
         self.top.merge(top, &order);
         self.explain.rows_scanned += rows;
+        Ok(())
     }
 
     /// Goes on with the search by clusters.
@@ -261,10 +267,12 @@ impl Scan {
     }
 }
 
-fn rows(source: Source<'_>, field: usize, rows: Range<usize>) -> Rows<'_> {
-    match source {
-        Source::Segment(_, segment) => segment.rows(field, rows),
-        Source::Chunk(view) => view.chunk.rows(field, rows),
+fn rows<'a>(source: Source<'a>, field: usize, piece: &'a Piece) -> Result<Rows<'a>, Corrupt> {
+    let range = piece.rows.clone();
+    match (source, &piece.part) {
+        (Source::Segment(_, segment), Some(part)) => segment.rows_in(part, field, range),
+        (Source::Segment(_, segment), None) => Ok(segment.rows(field, range)),
+        (Source::Chunk(view), _) => Ok(view.chunk.rows(field, range)),
     }
 }
 

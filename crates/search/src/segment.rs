@@ -53,7 +53,6 @@ pub use lists::ListBuilder;
 pub(crate) use lists::build as build_lists;
 pub(crate) use lists::{ListPiece, Lists};
 pub use metadata::MetadataWriter;
-use part::Content;
 pub use part::{Part, PartId, SectionPlace};
 pub use section::{SECTION_ALIGN, SectionKind, checksum};
 pub use vectors::{NormsBuilder, VectorsWriter};
@@ -464,19 +463,28 @@ impl Segment {
         field: usize,
         row: usize,
     ) -> Result<&'a [f32], Corrupt> {
-        let Content::Vectors(values) = &part.content else {
-            panic!("a part with vectors");
-        };
+        self.field(field).values_in(part, row..row + 1)
+    }
+
+    /// [`Segment::rows`] of a part that has their extent and was not added. Needs lists and the directory.
+    ///
+    /// # Errors
+    /// If the part does not have the rows that the directory says.
+    ///
+    /// # Panics
+    /// If the part is not of vectors, or the rows are not in one extent.
+    pub fn rows_in<'a>(
+        &'a self,
+        part: &'a Part,
+        field: usize,
+        range: Range<usize>,
+    ) -> Result<Rows<'a>, Corrupt> {
         let field = self.field(field);
-        let rows = match &field.directory {
-            Some(directory) => directory.rows_of(directory.of_row(row)),
-            None => 0..field.lists().rows(),
-        };
-        let values = values.as_slice();
-        if values.len() != rows.len() * field.dimension {
-            return Err(corrupt("rows of an extent"));
-        }
-        Ok(&values[(row - rows.start) * field.dimension..][..field.dimension])
+        Ok(Rows {
+            values: field.values_in(part, range.clone())?,
+            norms: field.norms.as_ref().map(|norms| &norms.as_slice()[range.clone()]),
+            docs: Docs::Lists(ListRange::new(field.lists(), &range)),
+        })
     }
 
     fn field(&self, field: usize) -> &Field {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
-use vb_search::{Filter, Metric, PartId, RowFilter, SectionKind, Segment};
+use vb_search::{Filter, Metric, Part, PartId, RowFilter, SectionKind, Segment};
 
 use super::access::{self, Access};
 use super::clusters::{self, Probe, Target};
@@ -24,17 +24,32 @@ pub(super) const PIECE_BYTES: usize = 1 << 20;
 pub(crate) type Matches = Vec<Option<Arc<RoaringBitmap>>>;
 
 /// One source's rows, some of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) source: usize,
     pub(super) rows: Range<usize>,
     /// The extent of a segment that has these rows.
     extent: Option<PartId>,
+    /// It, once it was found. None if the segment has it already.
+    pub(super) part: Option<Part>,
 }
 
 impl Piece {
+    /// The extent, until it was found.
     pub(super) fn wanted(&self) -> Option<Wanted> {
-        self.extent.map(|extent| (self.source, extent))
+        let extent = self.extent.filter(|_| self.part.is_none());
+        extent.map(|extent| (self.source, extent))
+    }
+}
+
+/// Gives pieces the parts that were found for them, in the order of the pieces.
+pub(super) fn attach(window: &mut Window, found: Vec<(usize, Part)>) {
+    let mut found = found.into_iter().peekable();
+    for piece in window {
+        if let Some(wanted) = piece.wanted() {
+            let is_its = |(number, part): &(usize, Part)| (*number, part.id()) == wanted;
+            piece.part = found.next_if(is_its).map(|(_, part)| part);
+        }
     }
 }
 
@@ -178,8 +193,13 @@ impl Planner<'_> {
                 }
             }
         }
-        let at_hand = |piece: &Piece| piece.wanted().is_none_or(|part| self.loaded.has(part));
-        let (near, far): (Vec<_>, Vec<_>) = pieces.into_iter().partition(at_hand);
+        let look = |piece: Piece| {
+            let part = piece.wanted().and_then(|wanted| self.loaded.peek(wanted));
+            Piece { part, ..piece }
+        };
+        let is_there = |(number, id): Wanted| snapshot.segments[number].has(id);
+        let is_near = |piece: &Piece| piece.wanted().is_none_or(is_there);
+        let (near, far): (Vec<_>, Vec<_>) = pool::map(pieces, look).into_iter().partition(is_near);
         let mut windows: VecDeque<_> = [near].into_iter().filter(|near| !near.is_empty()).collect();
         let window_bytes = window_bytes(&self.loaded.origin().context);
         windows.extend(cut(far, (window_bytes / self.row_bytes()).max(1)));
@@ -279,7 +299,7 @@ impl Planner<'_> {
             }
             let count = view.chunk.vector_count(self.query.field);
             let rows = |start| start..count.min(start + rows_max);
-            let piece = |start| Piece { source, rows: rows(start), extent: None };
+            let piece = |start| Piece { source, rows: rows(start), extent: None, part: None };
             pieces.extend((0..count).step_by(rows_max).map(piece));
         }
     }
@@ -295,6 +315,7 @@ impl Planner<'_> {
             source,
             rows: segment.extent_rows(field, extent),
             extent: Some(segment.vector_part(field, extent)),
+            part: None,
         };
         match allowed {
             None => (0..segment.extent_count(field)).map(piece).collect(),

@@ -113,6 +113,27 @@ impl Field {
         &values.as_slice()[range]
     }
 
+    /// The values of rows in one extent, which a part has.
+    pub(super) fn values_in<'a>(
+        &self,
+        part: &'a Part,
+        rows: Range<usize>,
+    ) -> Result<&'a [f32], Corrupt> {
+        let Content::Vectors(values) = &part.content else {
+            panic!("a part with vectors");
+        };
+        let extent = match &self.directory {
+            Some(directory) => directory.rows_of(directory.of_row(rows.start)),
+            None => 0..self.lists().rows(),
+        };
+        let values = values.as_slice();
+        if values.len() != extent.len() * self.dimension {
+            return Err(corrupt("rows of an extent"));
+        }
+        let range = rows.start - extent.start..rows.end - extent.start;
+        Ok(&values[range.start * self.dimension..range.end * self.dimension])
+    }
+
     /// Whether the parts that are there are of the same rows.
     pub(super) fn agrees(&self) -> bool {
         let rows = [
