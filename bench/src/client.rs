@@ -102,6 +102,19 @@ pub(crate) fn request(operation: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
 
 /// As [`request`], with any method; without a bucket it goes to the account.
 pub(crate) fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -> Vec<u8> {
+    let root =
+        Credentials { access_key_id: ACCESS_KEY_ID.into(), secret: SECRET.into(), token: None };
+    request_by(&root, method, query, bucket, body)
+}
+
+/// As [`request_of`], signed with another key.
+pub(crate) fn request_by(
+    credentials: &Credentials,
+    method: &str,
+    query: &str,
+    bucket: &str,
+    body: &[u8],
+) -> Vec<u8> {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
     let mut headers = HeaderMap::new();
     let mut set = |name: &'static str, value: &str| {
@@ -112,10 +125,8 @@ pub(crate) fn request_of(method: &str, query: &str, bucket: &str, body: &[u8]) -
     set("content-md5", &BASE64_STANDARD.encode(Md5::digest(body)));
     set("x-oss-content-sha256", "UNSIGNED-PAYLOAD");
     set("x-oss-date", &to_basic(at));
-    let credentials =
-        Credentials { access_key_id: ACCESS_KEY_ID.into(), secret: SECRET.into(), token: None };
     let signature = authorization(
-        &credentials,
+        credentials,
         &SignInput {
             method,
             region: REGION,

@@ -1,15 +1,17 @@
 //! QueryVectors on a real set: exact, so recall must be 1, and bytes scanned against memory bandwidth; as clients ask by
-//! default; restart.
+//! default; what access control costs; restart.
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Deserialize;
+use vb_api::oss::signature::Credentials;
 
 use crate::bodies;
 use crate::client::{self, Client};
 use crate::npy::Array;
 use crate::report::Report;
-use crate::server::Server;
+use crate::server::{Server, key_ring};
 use crate::{Arguments, Outcome, machine};
 
 const TOP_K: usize = 10;
@@ -25,7 +27,9 @@ pub(crate) fn measure(arguments: &Arguments, set: &str, report: &mut Report) -> 
     let read = |part: &str| Array::read(&arguments.data.join(format!("{set}_{part}.npy")));
     let (base, queries, truth) = (read("base")?, read("query")?, read("gtd")?);
     let folder = tempfile::tempdir_in(&arguments.work).map_err(|e| e.to_string())?;
-    let server = arguments.start_server(&folder.path().join("store"))?;
+    let ring = key_ring(&arguments.server)?;
+    let settings = [("VECTORBUCKET_KEY_RING", ring.as_str())];
+    let server = arguments.start_server_with(&folder.path().join("store"), &settings)?;
     import(&server, &base, report, &group)?;
 
     let signed = |body: &[u8]| client::request("queryVectors", "bench", body);
@@ -38,12 +42,81 @@ pub(crate) fn measure(arguments: &Arguments, set: &str, report: &mut Report) -> 
     recall(&server, &exact, &truth, report, &format!("{group} exact"))?;
     let pace = speed(&server, &exact, report, &format!("{group} exact"))?;
     share_of_bandwidth(pace, scanned, report, &format!("{group} exact"));
+    let user = user(&server, folder.path())?;
+    for (kind, usual) in [("exact", false), ("default", true)] {
+        let bodies = queries.rows().map(|row| match usual {
+            true => bodies::query("real", row, TOP_K, None),
+            false => bodies::exact_query("real", row, TOP_K),
+        });
+        access(&server, &user, &bodies.collect::<Vec<_>>(), report, &format!("{group} {kind}"))?;
+    }
     recall(&server, &usual, &truth, report, &group)?;
     speed(&server, &usual, report, &group)?;
     let server = restart(server, &usual[0], report, &group)?;
     speed_after_restart(&server, &usual, report, &group)?;
     report.add(&group, "raw vectors", scanned / 1e6, "MB");
     report.add(&group, "memory after restart and queries", server.memory("VmRSS") / 1e6, "MB");
+    Ok(())
+}
+
+/// Statements of the user's policy.
+const STATEMENTS: usize = 100;
+/// Turns of root and user, and seconds of each.
+const TURNS: usize = 5;
+const TURN_SECONDS: f64 = 2.0;
+
+/// The key of a new user, to whom the last of a hundred statements gives what the queries need.
+fn user(server: &Server, folder: &Path) -> Outcome<Credentials> {
+    let statement = |number: usize| {
+        let index = if number == STATEMENTS { "real".into() } else { format!("real{number}") };
+        let resource = format!("acs:ossvector:*:*:bench/{index}/*");
+        format!(r#"{{"Effect":"Allow","Action":"oss:*","Resource":"{resource}"}}"#)
+    };
+    let statements: Vec<String> = (1..=STATEMENTS).map(statement).collect();
+    let file = folder.join("policy.json");
+    let policy = format!(r#"{{"Version":"1","Statement":[{}]}}"#, statements.join(","));
+    std::fs::write(&file, policy).map_err(|e| e.to_string())?;
+    server.administer(&["user", "create", "reader"])?;
+    let file = file.to_str().ok_or("a folder with a name in UTF-8")?;
+    server.administer(&["policy", "put-inline", "own", file, "--user", "reader"])?;
+    let key = server.administer(&["key", "create", "reader", "--json"])?;
+    let key: NewKey = serde_json::from_str(&key).map_err(|e| format!("{e} in the new key"))?;
+    Ok(Credentials { access_key_id: key.access_key_id, secret: key.access_key_secret, token: None })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewKey {
+    access_key_id: String,
+    access_key_secret: String,
+}
+
+/// The same queries by the root key, which no policy is asked about, and by a user, in turns.
+fn access(
+    server: &Server,
+    user: &Credentials,
+    bodies: &[Vec<u8>],
+    report: &mut Report,
+    group: &str,
+) -> Outcome {
+    let by_root = |body: &Vec<u8>| client::request("queryVectors", "bench", body);
+    let by_user = |body: &Vec<u8>| client::request_by(user, "POST", "queryVectors", "bench", body);
+    let requests: [Vec<Vec<u8>>; 2] =
+        [bodies.iter().map(by_root).collect(), bodies.iter().map(by_user).collect()];
+    let (mut millis, mut cpu) = ([Vec::new(), Vec::new()], [0.0; 2]);
+    for turn in 0..2 * TURNS {
+        // Root, user, user, root and so on: a trend meets both.
+        let caller = (turn / 2 + turn) % 2;
+        let before = server.cpu_seconds();
+        millis[caller].extend(send_for(server, &requests[caller], TURN_SECONDS)?);
+        cpu[caller] += server.cpu_seconds() - before;
+    }
+    for ((name, millis), cpu) in ["root", "user"].into_iter().zip(&mut millis).zip(cpu) {
+        millis.sort_by(f64::total_cmp);
+        report.add(group, &format!("p50 by {name}, in turns"), millis[millis.len() / 2], "ms");
+        let per_query = cpu * 1e6 / millis.len() as f64;
+        report.add(group, &format!("server CPU per query by {name}, in turns"), per_query, "us");
+    }
     Ok(())
 }
 

@@ -133,6 +133,21 @@ impl Server {
         Ok(text)
     }
 
+    /// Runs `vectorbucket admin` with this server, as root; its output.
+    ///
+    /// # Errors
+    /// When it fails: what it says.
+    pub(crate) fn administer(&self, arguments: &[&str]) -> Outcome<String> {
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("admin")
+            .args(arguments)
+            .env("VECTORBUCKET_ADMIN_URL", format!("http://{}", self.admin))
+            .env("VECTORBUCKET_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("VECTORBUCKET_ACCESS_KEY_SECRET", SECRET);
+        printed(command)
+    }
+
     fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -142,6 +157,25 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A new key ring for secrets.
+///
+/// # Errors
+/// When the program cannot be run.
+pub(crate) fn key_ring(binary: &Path) -> Outcome<String> {
+    let mut command = Command::new(binary);
+    command.args(["admin", "ring", "generate", "bench"]);
+    printed(command)
+}
+
+fn printed(mut command: Command) -> Outcome<String> {
+    let output = command.output().map_err(|e| e.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
     }
 }
 
