@@ -120,68 +120,22 @@ pub struct Kernels {
     level: Level,
 }
 
-/// Calls one code kernel at the level of `$self`.
-macro_rules! codes_at_level {
-    ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
-        match $self.level {
-            Level::Scalar => codes::scalar::$kernel($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                #[expect(unsafe_code, reason = "enters the level's CPU features")]
-                // SAFETY: a Kernels of this level exists only if the CPU has AVX2 and FMA.
-                unsafe { x86::codes2::$kernel($($argument),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
-                #[expect(unsafe_code, reason = "enters the level's CPU features")]
-                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
-                unsafe { x86::codes512::$kernel($($argument),*) }
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
-        }
-    };
-}
-
-/// Calls one whole-number kernel at the level of `$self`.
-macro_rules! ints_at_level {
-    ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
-        match $self.level {
-            Level::Scalar => ints::scalar::$kernel($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                #[expect(unsafe_code, reason = "enters the level's CPU features")]
-                // SAFETY: a Kernels of this level exists only if the CPU has AVX2 and FMA.
-                unsafe { x86::ints2::$kernel($($argument),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
-                #[expect(unsafe_code, reason = "enters the level's CPU features")]
-                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
-                unsafe { x86::ints512::$kernel($($argument),*) }
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
-        }
-    };
-}
-
-/// Calls one kernel at the level of `$self`.
+/// Calls the one of three kernels that is for the level of `$self`.
 macro_rules! at_level {
-    ($self:ident, $kernel:ident ( $($argument:expr),* )) => {
+    ($self:ident, [$scalar:path, $avx2:path, $avx512:path] ( $($argument:expr),* )) => {
         match $self.level {
-            Level::Scalar => scalar::$kernel($($argument),*),
+            Level::Scalar => $scalar($($argument),*),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => {
                 #[expect(unsafe_code, reason = "enters the level's CPU features")]
                 // SAFETY: a Kernels of this level exists only if the CPU has AVX2 and FMA.
-                unsafe { x86::avx2::$kernel($($argument),*) }
+                unsafe { $avx2($($argument),*) }
             }
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => {
                 #[expect(unsafe_code, reason = "enters the level's CPU features")]
                 // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
-                unsafe { x86::avx512::$kernel($($argument),*) }
+                unsafe { $avx512($($argument),*) }
             }
             #[cfg(not(target_arch = "x86_64"))]
             Level::Avx2 | Level::Avx512 => unreachable!("a level that this CPU lacks"),
@@ -211,7 +165,7 @@ impl Kernels {
     /// If the lengths differ.
     pub fn dot(self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "vectors of one dimension");
-        at_level!(self, dot(a, b))
+        at_level!(self, [scalar::dot, x86::avx2::dot, x86::avx512::dot](a, b))
     }
 
     /// Squared euclidean distance: the sum of `(a[i] - b[i])^2`, each difference rounded once.
@@ -220,12 +174,12 @@ impl Kernels {
     /// If the lengths differ.
     pub fn l2_squared(self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "vectors of one dimension");
-        at_level!(self, l2_squared(a, b))
+        at_level!(self, [scalar::l2_squared, x86::avx2::l2_squared, x86::avx512::l2_squared](a, b))
     }
 
     /// Squared euclidean norm: `dot(a, a)`.
     pub fn norm_squared(self, a: &[f32]) -> f32 {
-        at_level!(self, dot(a, a))
+        at_level!(self, [scalar::dot, x86::avx2::dot, x86::avx512::dot](a, a))
     }
 
     /// [`Kernels::dot`] of `query` with each row of the row-major matrix `rows`, which is
@@ -235,7 +189,10 @@ impl Kernels {
     /// If `rows` is not of that shape.
     pub fn dot_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) {
         assert_shape(query, rows, out);
-        at_level!(self, dot_rows(query, rows, out));
+        at_level!(
+            self,
+            [scalar::dot_rows, x86::avx2::dot_rows, x86::avx512::dot_rows](query, rows, out)
+        );
     }
 
     /// [`Kernels::l2_squared`] of `query` with each row of the row-major matrix `rows`, which is
@@ -245,7 +202,12 @@ impl Kernels {
     /// If `rows` is not of that shape.
     pub fn l2_squared_rows(self, query: &[f32], rows: &[f32], out: &mut [f32]) {
         assert_shape(query, rows, out);
-        at_level!(self, l2_squared_rows(query, rows, out));
+        at_level!(
+            self,
+            [scalar::l2_squared_rows, x86::avx2::l2_squared_rows, x86::avx512::l2_squared_rows](
+                query, rows, out
+            )
+        );
     }
 
     /// Finds the vectors of `list` whose bound is below `threshold`, in order of place, and appends them
@@ -263,7 +225,12 @@ impl Kernels {
         survivors: &mut Vec<Survivor>,
     ) {
         codes::assert_shapes(list, query, allowed);
-        codes_at_level!(self, scan_codes(list, query, allowed, threshold, survivors));
+        at_level!(
+            self,
+            [codes::scalar::scan_codes, x86::codes2::scan_codes, x86::codes512::scan_codes](
+                list, query, allowed, threshold, survivors
+            )
+        );
     }
 
     /// Appends a word for each 32 of `rows`, little-endian row numbers: a bit per row, whether bit `row % 64` of word
@@ -293,7 +260,10 @@ impl Kernels {
     /// If the lengths differ.
     pub fn dot_u8(self, codes: &[u8], query: &[i16]) -> i32 {
         assert_eq!(codes.len(), query.len(), "codes of one dimension");
-        ints_at_level!(self, dot_u8(codes, query))
+        at_level!(
+            self,
+            [ints::scalar::dot_u8, x86::ints2::dot_u8, x86::ints512::dot_u8](codes, query)
+        )
     }
 
     /// The same for codes of 4 bits, two to a byte; the crate's source shows their order. The query's
@@ -303,7 +273,10 @@ impl Kernels {
     /// If there are not half as many bytes as values.
     pub fn dot_u4(self, codes: &[u8], query: &[i16]) -> i32 {
         assert_eq!(codes.len() * 2, query.len(), "codes of one dimension");
-        ints_at_level!(self, dot_u4(codes, query))
+        at_level!(
+            self,
+            [ints::scalar::dot_u4, x86::ints2::dot_u4, x86::ints512::dot_u4](codes, query)
+        )
     }
 
     /// [`Kernels::dot_u8`] of `query` with each row of the row-major matrix `rows`, which is `out.len()` rows of
@@ -313,7 +286,12 @@ impl Kernels {
     /// If `rows` is not of that shape.
     pub fn dot_u8_rows(self, query: &[i16], rows: &[u8], out: &mut [i32]) {
         assert_eq!(Some(rows.len()), query.len().checked_mul(out.len()), "rows x dimension codes");
-        ints_at_level!(self, dot_u8_rows(query, rows, out));
+        at_level!(
+            self,
+            [ints::scalar::dot_u8_rows, x86::ints2::dot_u8_rows, x86::ints512::dot_u8_rows](
+                query, rows, out
+            )
+        );
     }
 
     /// Asks the CPU to bring `bytes` into its cache; a hint without any other effect.

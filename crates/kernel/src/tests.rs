@@ -182,7 +182,7 @@ struct Codes {
 
 impl Codes {
     fn list(&self) -> CodeBlocks<'_> {
-        CodeBlocks { bytes: &self.blocks, count: self.count, next: &[] }
+        CodeBlocks { bytes: &self.blocks, count: self.count, next: &self.table[1..] }
     }
 }
 
