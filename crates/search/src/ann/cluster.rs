@@ -3,8 +3,9 @@
 //! ```text
 //! build   sample -> sqrt(k) coarse centroids -> each one's vectors -> its share of the k centroids
 //!         -> assign all -> upkeep
-//! upkeep  split lists above SIZE_MAX, dissolve those below SIZE_MIN -> assign anew whoever was in them, or in a list
-//!         near a new one
+//! upkeep  assign new vectors roughly -> move the centroids of lists that many of them joined -> split lists above
+//!         SIZE_MAX, dissolve those below SIZE_MIN -> assign the new ones, whoever was in such lists, or in a list
+//!         near one that is new
 //! assign  through the tree: the nearest centroid, and the second list by the SOAR rule
 //! ```
 //!
@@ -36,10 +37,13 @@ const UPKEEP_ROUNDS: usize = 3;
 const SOAR: f32 = 1.0;
 /// Nearest centroids among which the second list is chosen.
 const SECOND_CHOICES: usize = 24;
-/// Groups of the tree that assignment looks into.
+/// Groups of the tree that assignment looks into, and those of a rough one.
 const GROUPS: usize = 8;
+const GROUPS_AT_FIRST: usize = 3;
 /// Lists around a new one whose vectors are assigned anew.
 const NEIGHBOURS: usize = 8;
+/// The centroid of a list moves if more than one in so many of its vectors are new.
+const MANY_NEW: usize = 4;
 /// Vectors per job.
 const CHUNK: usize = 256;
 /// No list yet.
@@ -196,21 +200,44 @@ fn part(vectors: Vectors<'_>, members: &[u32], kernels: Kernels, seed: u64) -> V
 
 /// Assigns vectors without lists, and keeps lists in bounds.
 ///
-/// Lists that need not change keep their centroids and their vectors, but for those near a list that did.
+/// Lists that need not change keep their vectors, but for those near a list that did, and their centroids, but for lists
+/// that many vectors joined: those centroids move to where the vectors are. Whoever had no list is assigned twice, at first
+/// roughly, so that it finds the lists as they are after that.
 pub(super) fn upkeep(
     vectors: Vectors<'_>,
     mut clusters: Clusters,
     kernels: Kernels,
     seed: u64,
 ) -> Clusters {
-    assign(vectors, &mut clusters, kernels, seed);
+    let is_new: Vec<bool> = clusters.lists.iter().map(|lists| lists[0] == NONE).collect();
+    assign(vectors, &mut clusters, Choice::First, kernels, seed);
+    follow(vectors, &mut clusters, &is_new);
+    rebalance(vectors, &mut clusters, kernels, seed);
+    let new = clusters.lists.iter_mut().zip(&is_new).filter(|(_, is_new)| **is_new);
+    new.for_each(|(lists, _)| *lists = [NONE; 2]);
+    assign(vectors, &mut clusters, Choice::Both, kernels, seed);
     for round in 1..=UPKEEP_ROUNDS as u64 {
         if !rebalance(vectors, &mut clusters, kernels, seed.wrapping_add(round)) {
             break;
         }
-        assign(vectors, &mut clusters, kernels, seed);
+        assign(vectors, &mut clusters, Choice::Both, kernels, seed);
     }
+    follow(vectors, &mut clusters, &is_new);
     clusters
+}
+
+/// Moves the centroids of lists that many of the new vectors joined to where their vectors are.
+fn follow(vectors: Vectors<'_>, clusters: &mut Clusters, is_new: &[bool]) {
+    let padded = vectors.dimension();
+    let members = clusters.members(padded);
+    let pairs = clusters.centroids.par_chunks_exact_mut(padded).zip(&members);
+    pairs.for_each(|(centroid, list)| {
+        let firsts = &list.rows[..list.firsts];
+        let new = firsts.iter().filter(|row| is_new[**row as usize]).count();
+        if new * MANY_NEW > firsts.len() {
+            centroid.copy_from_slice(&mean(vectors, firsts));
+        }
+    });
 }
 
 /// Splits large lists and dissolves small ones; their vectors, and those near, are without lists then. False if
@@ -378,11 +405,33 @@ fn nearest(
         .collect()
 }
 
+/// Which lists to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// The nearest, or one that is nearly so.
+    First,
+    /// A second one as well.
+    Both,
+}
+
 /// Gives lists to the vectors that have none.
-fn assign(vectors: Vectors<'_>, clusters: &mut Clusters, kernels: Kernels, seed: u64) {
+fn assign(
+    vectors: Vectors<'_>,
+    clusters: &mut Clusters,
+    choice: Choice,
+    kernels: Kernels,
+    seed: u64,
+) {
+    if clusters.lists.iter().all(|lists| lists[0] != NONE) {
+        return;
+    }
+    let groups = match choice {
+        Choice::First => GROUPS_AT_FIRST,
+        Choice::Both => GROUPS,
+    };
+    let lookup = Lookup { groups, by_product: false, kernels };
     let tree = clusters.tree(vectors.shape, kernels, seed);
     let centroids = Matrix { values: &clusters.centroids, dimension: vectors.dimension() };
-    let lookup = Lookup { groups: GROUPS, by_product: false, kernels };
     clusters.lists.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, lists)| {
         let (mut scratch, mut rounded) = (Scratch::default(), Rounded::default());
         let mut buffers = (vec![0.0; centroids.dimension], vec![0.0; centroids.dimension]);
@@ -392,8 +441,13 @@ fn assign(vectors: Vectors<'_>, clusters: &mut Clusters, kernels: Kernels, seed:
                 vectors.decode(row as u32, vector);
                 rounded.fill(vector);
                 tree.find(vector, &rounded, &lookup, &mut scratch);
-                let near = scratch.nearest(SECOND_CHOICES);
-                *lists = [near[0].1, second_list(vector, residual, near, centroids, kernels)];
+                *lists = match choice {
+                    Choice::First => [scratch.nearest(1)[0].1; 2],
+                    Choice::Both => {
+                        let near = scratch.nearest(SECOND_CHOICES);
+                        [near[0].1, second_list(vector, residual, near, centroids, kernels)]
+                    }
+                };
             }
         }
     });
