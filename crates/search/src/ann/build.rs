@@ -16,8 +16,10 @@ use super::{FLAT_LIST_ROWS, FLAT_ROWS};
 
 /// Rows that the centre is the mean of at first.
 const CENTRE_ROWS: usize = 4096;
-/// The centre moves if the mean is further from it than this share of the mean squared length.
-const FAR: f64 = 0.002;
+/// The centre moves if the mean is further from it than this share of the mean squared length: rows are encoded anew then.
+pub(super) const FAR: f64 = 0.002;
+/// That of merged rows of 4 bits, to which encoding adds an error each time.
+pub(super) const FAR_OF_FOUR_BITS: f64 = 0.05;
 /// Rows whose mean is one job.
 const MEAN_CHUNK: usize = 4096;
 /// Rows encoded by one job.
@@ -82,7 +84,7 @@ impl Builder {
     pub fn finish(mut self) -> Built {
         let shape = self.params.shape();
         let mut centre = self.centre.unwrap_or_else(|| vec![0.0; shape.padded()]);
-        recentre(shape, &mut centre, &mut self.codes, self.kernels);
+        recentre(shape, &mut centre, &mut self.codes, FAR, self.kernels);
         let vectors = Vectors { bytes: &self.codes, shape };
         let clusters =
             (vectors.rows() >= FLAT_ROWS).then(|| cluster(vectors, self.kernels, self.params.seed));
@@ -139,12 +141,19 @@ fn mean_of_first(vectors: &[f32], shape: Shape, rotate: impl Fn(&[f32], &mut [f3
     sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
-/// Moves the centre to the mean of all rows, if it is far from it: the first vectors may have been unlike the others.
-pub(super) fn recentre(shape: Shape, centre: &mut [f32], codes: &mut [u8], kernels: Kernels) {
+/// Moves the centre to the mean of all rows, if it is far from it: the first vectors may have been unlike the others. Returns
+/// by how much.
+pub(super) fn recentre(
+    shape: Shape,
+    centre: &mut [f32],
+    codes: &mut [u8],
+    far: f64,
+    kernels: Kernels,
+) -> Option<Vec<f32>> {
     let vectors = Vectors { bytes: codes, shape };
-    let Some((shift, length)) = mean_and_length(vectors) else { return };
-    if f64::from(kernels.norm_squared(&shift)) <= FAR * length {
-        return;
+    let (shift, length) = mean_and_length(vectors)?;
+    if f64::from(kernels.norm_squared(&shift)) <= far * length {
+        return None;
     }
     let encoder = RowEncoder { shape, centre: &shift, kernels };
     codes.par_chunks_mut(CHUNK * shape.row_bytes()).for_each(|rows| {
@@ -153,6 +162,7 @@ pub(super) fn recentre(shape: Shape, centre: &mut [f32], codes: &mut [u8], kerne
         encoder.encode(0..old.rows() as u32, |row, out| old.decode(row, out), rows);
     });
     centre.iter_mut().zip(&shift).for_each(|(centre, shift)| *centre += shift);
+    Some(shift)
 }
 
 /// The mean of all rows, and their mean squared length.

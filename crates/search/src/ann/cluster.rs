@@ -3,7 +3,7 @@
 //! ```text
 //! build   sample -> sqrt(k) coarse centroids -> each one's vectors -> its share of the k centroids
 //!         -> assign all -> upkeep
-//! upkeep  assign new vectors roughly -> move the centroids of lists that many of them joined -> split lists above
+//! upkeep  assign new vectors roughly -> move the centroids of lists that they joined -> split lists above
 //!         SIZE_MAX, dissolve those below SIZE_MIN -> assign the new ones, whoever was in such lists, or in a list
 //!         near one that is new
 //! assign  through the tree: the nearest centroid, and the second list by the SOAR rule
@@ -42,8 +42,6 @@ const GROUPS: usize = 8;
 const GROUPS_AT_FIRST: usize = 3;
 /// Lists around a new one whose vectors are assigned anew.
 const NEIGHBOURS: usize = 8;
-/// The centroid of a list moves if more than one in so many of its vectors are new.
-const MANY_NEW: usize = 4;
 /// Vectors per job.
 const CHUNK: usize = 256;
 /// No list yet.
@@ -127,6 +125,13 @@ impl Clusters {
         Tree::build(centroids, kernels, seed)
     }
 
+    /// Puts the centroids around a centre that has moved.
+    pub(super) fn shift(&mut self, shift: &[f32]) {
+        for centroid in self.centroids.chunks_exact_mut(shift.len()) {
+            centroid.iter_mut().zip(shift).for_each(|(value, shift)| *value -= shift);
+        }
+    }
+
     /// The rows of each list.
     pub(super) fn members(&self, padded: usize) -> Vec<Members> {
         let mut members = vec![Members::default(); self.centroids.len() / padded];
@@ -200,9 +205,8 @@ fn part(vectors: Vectors<'_>, members: &[u32], kernels: Kernels, seed: u64) -> V
 
 /// Assigns vectors without lists, and keeps lists in bounds.
 ///
-/// Lists that need not change keep their vectors, but for those near a list that did, and their centroids, but for lists
-/// that many vectors joined: those centroids move to where the vectors are. Whoever had no list is assigned twice, at first
-/// roughly, so that it finds the lists as they are after that.
+/// Lists that need not change keep their vectors, but for those near a list that did. Their centroids move to where the vectors
+/// are, if any joined. Whoever had no list is assigned twice, at first roughly, so that it finds the lists as they are after that.
 pub(super) fn upkeep(
     vectors: Vectors<'_>,
     mut clusters: Clusters,
@@ -226,15 +230,14 @@ pub(super) fn upkeep(
     clusters
 }
 
-/// Moves the centroids of lists that many of the new vectors joined to where their vectors are.
+/// Moves the centroids of lists that new vectors joined to where their vectors are.
 fn follow(vectors: Vectors<'_>, clusters: &mut Clusters, is_new: &[bool]) {
     let padded = vectors.dimension();
     let members = clusters.members(padded);
     let pairs = clusters.centroids.par_chunks_exact_mut(padded).zip(&members);
     pairs.for_each(|(centroid, list)| {
         let firsts = &list.rows[..list.firsts];
-        let new = firsts.iter().filter(|row| is_new[**row as usize]).count();
-        if new * MANY_NEW > firsts.len() {
+        if firsts.iter().any(|row| is_new[*row as usize]) {
             centroid.copy_from_slice(&mean(vectors, firsts));
         }
     });

@@ -1,6 +1,7 @@
 //! One index from several, without their vectors.
 //!
-//! Rows of CODES are taken over as they are, if their index has the centre of the new one, or are encoded anew. The lists of
+//! Rows of CODES are taken over as they are, if their index has the centre of the new one, or are encoded anew. That centre is the
+//! largest input's, unless the mean of all rows is far from it. The lists of
 //! the input with the most rows stay, with their centroids; rows of the others are assigned to them, and upkeep splits what
 //! grew too large and dissolves what became too small. Only if no input with a tree has a fair share of all rows is everything
 //! clustered anew.
@@ -9,10 +10,10 @@ use rayon::prelude::*;
 use vb_kernel::Kernels;
 
 use super::FLAT_ROWS;
-use super::build::{Built, RowEncoder, assemble, recentre};
+use super::build::{Built, FAR, FAR_OF_FOUR_BITS, RowEncoder, assemble, recentre};
 use super::cluster::{Clusters, NONE, Vectors, cluster, upkeep};
 use super::index::Index;
-use super::params::Params;
+use super::params::{Params, RowBits};
 use crate::decode::Corrupt;
 
 /// A row that the merged index does not have.
@@ -56,17 +57,21 @@ pub fn merge(
     let mut centre = centre.unwrap_or_else(|| vec![0.0; shape.padded()]);
     let mut codes = vec![0u8; rows as usize * shape.row_bytes()];
     inputs.iter().for_each(|input| take_rows(input, &centre, kernels, &mut codes));
+    let far = match shape.row_bits {
+        RowBits::Four if base.is_some() => FAR_OF_FOUR_BITS,
+        _ => FAR,
+    };
+    let shift = recentre(shape, &mut centre, &mut codes, far, kernels);
+    let vectors = Vectors { bytes: &codes, shape };
     let clusters = match base {
         Some(base) => {
-            let clusters = lists_of(base, rows)?;
-            let vectors = Vectors { bytes: &codes, shape };
+            let mut clusters = lists_of(base, rows)?;
+            if let Some(shift) = shift {
+                clusters.shift(&shift);
+            }
             Some(upkeep(vectors, clusters, kernels, params.seed))
         }
-        None => {
-            recentre(shape, &mut centre, &mut codes, kernels);
-            let vectors = Vectors { bytes: &codes, shape };
-            (rows as usize >= FLAT_ROWS).then(|| cluster(vectors, kernels, params.seed))
-        }
+        None => (rows as usize >= FLAT_ROWS).then(|| cluster(vectors, kernels, params.seed)),
     };
     Ok(assemble(params, centre, codes, clusters.as_ref(), kernels))
 }
