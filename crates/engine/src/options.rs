@@ -46,9 +46,9 @@ pub struct Options {
     pub whole_bytes_max: u64,
     /// How much of what is near queries find.
     pub recall: Recall,
-    /// Vectors of a field that a segment needs at least to be searched by clusters; with fewer it is
-    /// scanned.
-    pub cluster_rows_min: usize,
+    /// Bytes of a field's vectors from which on a segment, or a run of a memtable, is searched by codes. With
+    /// fewer it is scanned; segments have codes all the same, for those that they are merged into.
+    pub coded_bytes_min: usize,
     /// How current reads are on a store with other writers.
     pub read_consistency: ReadConsistency,
     /// When segments are merged and rewritten.
@@ -95,7 +95,7 @@ impl Default for Options {
             cache_memory_bytes: None,
             whole_bytes_max: 2 << 20,
             recall: Recall::default(),
-            cluster_rows_min: 1024,
+            coded_bytes_min: 256 << 10,
             read_consistency: ReadConsistency::Strong,
             compaction: Compaction::default(),
             collect_grace: Duration::from_secs(3600),

@@ -17,7 +17,7 @@ use vb_search::{
     AttributeTable, Attributes, DocId, Docs, Metric, RowFilter, Rows, Schema, key_hash, row_norm,
 };
 
-pub(crate) use self::runs::{Run, runs};
+pub(crate) use self::runs::{Run, coded_runs, runs};
 use super::codes;
 use super::event::{FieldRows, PutRows};
 
@@ -43,6 +43,8 @@ pub(crate) struct Chunk {
     table: OnceLock<Arc<AttributeTable>>,
     /// Codes of that run, per field.
     codes: Arc<[codes::Cell]>,
+    /// Codes of the piece of a run that begins with this one, per field.
+    piece_codes: Arc<[codes::Cell]>,
 }
 
 /// One vector field.
@@ -133,6 +135,10 @@ fn share(attributes: Vec<Attributes>) -> Vec<Arc<Attributes>> {
     attributes.into_iter().map(shared).collect()
 }
 
+fn cells(schema: &Schema) -> Arc<[codes::Cell]> {
+    schema.vector_fields.iter().map(|_| codes::Cell::default()).collect()
+}
+
 impl Chunk {
     fn new(schema: &Schema) -> Self {
         let column = |field: &vb_search::VectorField| Column {
@@ -151,7 +157,8 @@ impl Chunk {
             fields: schema.vector_fields.iter().map(column).collect(),
             order: OnceLock::new(),
             table: OnceLock::new(),
-            codes: schema.vector_fields.iter().map(|_| codes::Cell::default()).collect(),
+            codes: cells(schema),
+            piece_codes: cells(schema),
         }
     }
 
@@ -401,9 +408,40 @@ mod tests {
         let rows = RowFilter::new(&filter);
         let runs = runs(&chunks);
         assert_eq!(runs.iter().filter(|run| run.codes().is_some()).count(), 3);
+        // Codes or none, every chunk is in one run, in order.
+        let of = |runs: Vec<Run<'_>>| runs.iter().map(|run| run.chunks().len()).collect::<Vec<_>>();
+        assert_eq!(of(runs.clone()), [1, 1, 1, 1]);
         let by_runs: Vec<_> = runs.into_iter().flat_map(|run| run.select(&filter, &rows)).collect();
         let by_rows: Vec<_> = chunks.iter().map(|view| view.select(&rows)).collect();
         assert_eq!(by_runs, by_rows);
         assert!(by_rows.iter().all(|rows| !rows.is_empty()));
+    }
+
+    /// Chunks of vectors of 1 KiB, full at 256 of them.
+    fn wide_chunks(count: usize) -> Vec<ChunkView> {
+        let mut schema = schema();
+        schema.vector_fields[0].dimension = 256;
+        let keys: Vec<String> = (0..count).map(|number| format!("{number}")).collect();
+        let mut batch = batch(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        batch.vectors[0].values = vec![1.0; count * 256];
+        let Ok(IndexEvent::Put(rows)) = decode(&schema, encode_put(&schema, &batch)) else {
+            panic!("a put decodes as a put");
+        };
+        let mut chunks = Vec::new();
+        append(&mut chunks, &schema, kernels(), &mut Incoming::new(rows));
+        chunks
+    }
+
+    #[test]
+    fn whole_runs_without_codes_are_cut_into_pieces() {
+        let chunks = wide_chunks(256 * 6 + 100);
+        let lengths = |runs: Vec<Run<'_>>| {
+            runs.into_iter().map(|run| (run.chunks().len(), run.codes().is_some())).collect()
+        };
+        let runs: Vec<_> = lengths(runs(&chunks));
+        assert_eq!(runs, [(4, true), (1, true), (1, true), (1, false)]);
+        let coded: Vec<_> = lengths(coded_runs(&chunks, 0));
+        let piece = (1, true);
+        assert_eq!(coded, [piece, piece, piece, piece, piece, piece, (1, false)]);
     }
 }

@@ -11,17 +11,12 @@ use vb_search::{Part, PartId, SectionKind, cluster_sections};
 use super::object::SmallSection;
 use crate::fetch::Origin;
 
-/// A builder for a field with so many vectors; `None`: too few to be worth it.
+/// A builder for a field with so many vectors; `None`: there are none.
 pub(super) fn builder(origin: &Origin, field: usize, rows: usize) -> Option<Collector> {
-    is_worth_it(origin, rows).then(|| Collector {
+    (rows > 0).then(|| Collector {
         builder: Builder::new(params(origin, field), origin.context.kernels),
         waiting: Vec::new(),
     })
-}
-
-/// Whether so many vectors are searched by clusters.
-pub(super) fn is_worth_it(origin: &Origin, rows: usize) -> bool {
-    rows >= origin.context.options.cluster_rows_min.max(1)
 }
 
 /// What the indexes of a field are built for.

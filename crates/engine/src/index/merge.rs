@@ -34,7 +34,7 @@ use vb_search::{
 };
 
 use super::body::SegmentMeta;
-use super::clusters::{self, Collector, builder, is_worth_it, params};
+use super::clusters::{self, Collector, builder, params};
 use super::collect::Writing;
 use super::object::{SegmentWriter, SmallSection, in_reading_order};
 use super::view::SegmentView;
@@ -389,7 +389,7 @@ impl Job<'_> {
             if let Some(collector) = collector {
                 let docs = self.order.docs();
                 small.extend(clusters::finish(self.origin, field, docs, collector).await);
-            } else if keeps_clusters && is_worth_it(self.origin, rows as usize) {
+            } else if keeps_clusters && rows > 0 {
                 small.extend(self.clusters(field, rows).await?);
             }
         }

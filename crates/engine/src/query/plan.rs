@@ -66,9 +66,17 @@ pub(super) struct Plan {
     pub(super) windows: VecDeque<Window>,
 }
 
-/// Whether a query goes by the clusters of a segment, if it has any.
-fn by_clusters(query: &Query, segment: &Segment) -> bool {
-    query.precision != Precision::Exact && segment.tree_part(query.field).is_some()
+/// Whether a query goes by the clusters of the segment of a number.
+fn by_clusters(query: &Query, loaded: &Loaded, number: usize) -> bool {
+    let view = &loaded.views()[number];
+    query.precision != Precision::Exact
+        && view.blank.tree_part(query.field).is_some()
+        && is_worth_codes(query, loaded, view.docs() as usize)
+}
+
+/// Whether so many rows are searched by codes rather than one by one.
+fn is_worth_codes(query: &Query, loaded: &Loaded, rows: usize) -> bool {
+    rows * row_bytes(query, loaded) >= loaded.origin().context.options.coded_bytes_min
 }
 
 /// Parts of every segment that a query needs before it can plan, and for its answers.
@@ -77,8 +85,8 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
     let number = u8::try_from(field).expect("a schema has at most 3 vector fields");
     let cosine = loaded.origin().schema.vector_fields[field].metric == Metric::Cosine;
     let filtered = !matches!(query.filter, Filter::All);
-    let parts_of = |segment: &Segment| {
-        let clusters = by_clusters(query, segment);
+    let parts_of = |at: usize, segment: &Segment| {
+        let clusters = by_clusters(query, loaded, at);
         let keys = PartId::Section(SectionKind::KEYS, 0);
         let norms = PartId::Section(SectionKind::NORMS, number);
         let parts = [
@@ -94,8 +102,8 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
     };
     let mut wanted = Vec::with_capacity(8 * loaded.segments().len());
     for (at, segment) in loaded.segments().iter().enumerate() {
-        wanted.extend(parts_of(segment).map(|part| (at, part)));
-        if by_clusters(query, segment) {
+        wanted.extend(parts_of(at, segment).map(|part| (at, part)));
+        if by_clusters(query, loaded, at) {
             let codes = clusters::resident(loaded, at, field);
             wanted.extend(codes.into_iter().map(|part| (at, part)));
         }
@@ -126,7 +134,7 @@ pub(super) fn is_brief(query: &Query, view: &View, loaded: &Loaded) -> bool {
     let rows = chunk_rows(query, view);
     // A filter decides which runs go by their codes.
     let in_chunks = if is_filtered { rows } else { uncoded_rows(query, view) };
-    let scanned = in_chunks + treeless_rows(query, view);
+    let scanned = in_chunks + scanned_rows(query, loaded);
     scanned * row_bytes(query, loaded) <= BRIEF_BYTES && (!is_filtered || rows <= BRIEF_ROWS)
 }
 
@@ -136,16 +144,17 @@ fn chunk_rows(query: &Query, view: &View) -> usize {
 
 /// Rows of runs that have no codes.
 fn uncoded_rows(query: &Query, view: &View) -> usize {
-    let is_coded =
-        |run: &Run<'_>| run.codes().is_some_and(|cells| cells[query.field].get().is_some());
-    let runs = [&view.frozen, &view.active].into_iter().flat_map(|chunks| chunk::runs(chunks));
-    runs.filter(|run| !is_coded(run)).map(|run| run.vector_count(query.field)).sum()
+    let field = query.field;
+    let runs = [&view.frozen, &view.active].into_iter();
+    let runs = runs.flat_map(|chunks| chunk::coded_runs(chunks, field));
+    runs.filter(|run| !run.is_coded(field)).map(|run| run.vector_count(field)).sum()
 }
 
-/// Rows, at most, of segments without clusters.
-fn treeless_rows(query: &Query, view: &View) -> usize {
-    let is_treeless = |view: &&SegmentView| view.blank.tree_part(query.field).is_none();
-    view.segments.iter().filter(is_treeless).map(|view| view.docs() as usize).sum()
+/// Rows, at most, of segments that are scanned.
+fn scanned_rows(query: &Query, loaded: &Loaded) -> usize {
+    let segments = loaded.views().iter().enumerate();
+    let scanned = segments.filter(|(number, _)| !by_clusters(query, loaded, *number));
+    scanned.map(|(_, view)| view.docs() as usize).sum()
 }
 
 /// What a plan is made of.
@@ -174,7 +183,7 @@ impl Planner<'_> {
             let allowed = allowed.as_ref();
             let docs = allowed.map(Arc::as_ref);
             let count = segment.row_count(self.query.field);
-            let has_clusters = by_clusters(self.query, segment);
+            let has_clusters = by_clusters(self.query, self.loaded, number);
             let matching = allowed.map(|docs| docs.len());
             match access::choose(self.rows_of(count, matching, has_clusters)) {
                 Access::Skip => explain.segments_skipped += 1,
@@ -241,9 +250,12 @@ impl Planner<'_> {
         let mut number = self.view.segments.len();
         let by_codes = self.memtable_access(&matches[number..]) == Access::Clusters;
         for chunks in [&self.view.frozen, &self.view.active] {
-            for run in chunk::runs(chunks) {
+            if by_codes {
+                wishes.extend(chunk::runs(chunks).into_iter().filter_map(|run| self.wish(run)));
+            }
+            for run in chunk::coded_runs(chunks, self.query.field) {
                 let allowed = &matches[number..number + run.chunks().len()];
-                let target = by_codes.then(|| self.run_target(number, run, allowed, &mut wishes));
+                let target = by_codes.then(|| self.run_target(number, run, allowed));
                 match target.flatten() {
                     Some(target) => targets.push(target),
                     None => self.scan_chunks(number, run.chunks(), allowed, &mut pieces),
@@ -262,24 +274,22 @@ impl Planner<'_> {
         access::choose(self.rows_of(rows, matching, true))
     }
 
+    /// The codes that a run should have, and nobody makes.
+    fn wish(&self, run: Run<'_>) -> Option<codes::Wish> {
+        let field = self.query.field;
+        let rows = run.vector_count(field);
+        is_worth_codes(self.query, self.loaded, rows).then(|| run.wish_codes(field)).flatten()
+    }
+
     /// The run as a target, once it has codes.
     fn run_target(
         &self,
         number: usize,
         run: Run<'_>,
         allowed: &[Option<Arc<RoaringBitmap>>],
-        wishes: &mut Vec<codes::Wish>,
     ) -> Option<Target> {
         let field = self.query.field;
-        let cells = run.codes()?;
-        let rows_min = self.loaded.origin().context.options.cluster_rows_min.max(1);
-        if run.vector_count(field) < rows_min {
-            return None;
-        }
-        if cells[field].get().is_none() {
-            wishes.extend(run.wish_codes(field));
-            return None;
-        }
+        let cells = run.codes().filter(|_| run.is_coded(field))?;
         let mask = run.row_mask(field, allowed).map(Arc::new);
         Some(Target { source: number, run: Some(Arc::clone(cells)), mask })
     }

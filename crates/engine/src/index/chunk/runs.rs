@@ -8,34 +8,69 @@ use vb_search::{AttributeTable, Filter, RowFilter};
 
 use super::{ChunkView, codes, doc_id};
 
-/// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows. With more,
-/// more rows at the end of a memtable are in no whole run and have no codes.
+/// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows.
 const RUN_ROWS: usize = 1024;
+/// Rows of a piece at least. A piece costs a search what it takes to prepare for another part; what is in no piece is
+/// compared exactly.
+const PIECE_ROWS: usize = 128;
 
-/// Cuts the chunks of one memtable into runs. Those with a table are of full chunks, and as the memtable
-/// grows they stay what they are.
+/// Cuts the chunks of one memtable into runs. Those that are whole, and the pieces behind them, are of full chunks; as the memtable
+/// grows whole ones stay what they are, and pieces become part of a whole one.
 pub(crate) fn runs(chunks: &[ChunkView]) -> Vec<Run<'_>> {
+    let full = chunks.iter().take_while(|view| view.chunk.is_full()).count();
+    let (full, rest) = chunks.split_at(full);
+    let (mut runs, behind) = cut(full, RUN_ROWS, Kind::Whole);
+    let (pieces, few) = cut(behind, PIECE_ROWS, Kind::Piece);
+    runs.extend(pieces);
+    runs.extend([few, rest].map(|chunks| Run { chunks, kind: Kind::Open }));
+    runs.retain(|run| !run.chunks.is_empty());
+    runs
+}
+
+/// As [`runs`], but whole ones without codes of a field as their pieces: those may have some.
+pub(crate) fn coded_runs(chunks: &[ChunkView], field: usize) -> Vec<Run<'_>> {
+    let mut coded = Vec::new();
+    for run in runs(chunks) {
+        if run.kind == Kind::Whole && !run.is_coded(field) {
+            let (pieces, few) = cut(run.chunks, PIECE_ROWS, Kind::Piece);
+            coded.extend(pieces);
+            coded.extend((!few.is_empty()).then_some(Run { chunks: few, kind: Kind::Open }));
+        } else {
+            coded.push(run);
+        }
+    }
+    coded
+}
+
+/// Cuts full chunks into runs of so many rows at least; returns the chunks behind them as well.
+fn cut(chunks: &[ChunkView], rows_min: usize, kind: Kind) -> (Vec<Run<'_>>, &[ChunkView]) {
     let mut runs = Vec::new();
     let (mut start, mut rows) = (0, 0);
     for (at, view) in chunks.iter().enumerate() {
         rows += view.chunk.len();
-        if !view.chunk.is_full() {
-            break;
-        }
-        if rows >= RUN_ROWS {
-            runs.push(Run { chunks: &chunks[start..=at], is_full: true });
+        if rows >= rows_min {
+            runs.push(Run { chunks: &chunks[start..=at], kind });
             (start, rows) = (at + 1, 0);
         }
     }
-    runs.push(Run { chunks: &chunks[start..], is_full: false });
-    runs
+    (runs, &chunks[start..])
 }
 
 /// Some neighbouring chunks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run<'a> {
     chunks: &'a [ChunkView],
-    is_full: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Has a table of attributes, and codes.
+    Whole,
+    /// Has codes, until it is part of a whole one that has.
+    Piece,
+    /// Still grows, or is too short.
+    Open,
 }
 
 impl<'a> Run<'a> {
@@ -43,9 +78,19 @@ impl<'a> Run<'a> {
         self.chunks
     }
 
-    /// Where its codes are or will be; `None`: it still grows.
+    /// Where its codes are or will be; `None`: it is open.
     pub(crate) fn codes(self) -> Option<&'a Arc<[codes::Cell]>> {
-        self.is_full.then(|| &self.chunks[0].chunk.codes)
+        let first = &self.chunks.first()?.chunk;
+        match self.kind {
+            Kind::Whole => Some(&first.codes),
+            Kind::Piece => Some(&first.piece_codes),
+            Kind::Open => None,
+        }
+    }
+
+    /// Whether it has codes of a field.
+    pub(crate) fn is_coded(self, field: usize) -> bool {
+        self.codes().is_some_and(|cells| cells[field].get().is_some())
     }
 
     /// What makes its codes of a field, if nobody has begun to.
@@ -90,7 +135,7 @@ impl<'a> Run<'a> {
 
     /// The live rows of each chunk that the filter matches.
     pub(crate) fn select(self, filter: &Filter, rows: &RowFilter<'_>) -> Vec<RoaringBitmap> {
-        if !self.is_full {
+        if self.kind != Kind::Whole {
             return self.chunks.iter().map(|view| view.select(rows)).collect();
         }
         let selected = self.table().select(filter);
