@@ -24,7 +24,7 @@ use futures_util::future::{join, try_join, try_join_all};
 use vb_commit::StoreErrorKind;
 use vb_search::{Corrupt, Part, PartId, Schema, Segment};
 
-use crate::cache::{ObjectRequest, PartRequest};
+use crate::cache::{Near, ObjectRequest, PartRequest};
 use crate::context::Context;
 use crate::error::Error;
 use crate::index::body::BitmapObject;
@@ -56,6 +56,10 @@ pub(crate) struct Loaded {
     origin: Origin,
     views: Arc<[SegmentView]>,
     segments: Vec<Segment>,
+    /// What of each is within reach.
+    near: Vec<Option<Arc<Near>>>,
+    /// How often the cache had let go of what was within reach, before the first look into it.
+    clearings: u64,
     /// Read or found, and not taken yet: the cache may have dropped them again.
     arrived: HashMap<(u128, PartId), Part>,
     reads: Reads,
@@ -96,18 +100,66 @@ impl Loaded {
     /// Nothing of these segments yet.
     pub(crate) fn new(origin: Origin, views: Arc<[SegmentView]>) -> Self {
         let segments = views.iter().map(|view| view.blank.clone()).collect();
-        Self { origin, views, segments, arrived: HashMap::new(), reads: Reads::default() }
+        let near = vec![None; views.len()];
+        let clearings = origin.context.cache.clearings();
+        Self {
+            origin,
+            views,
+            segments,
+            near,
+            clearings,
+            arrived: HashMap::new(),
+            reads: Reads::default(),
+        }
     }
 
-    /// Goes over to the segments of another snapshot; what was read of those in both stays.
+    /// What late queries needed of these segments, as far as it is within reach.
+    pub(crate) fn within_reach(origin: Origin, views: Arc<[SegmentView]>) -> Self {
+        let mut loaded = Self::new(origin, Arc::default());
+        loaded.move_to(views);
+        loaded
+    }
+
+    /// Goes over to the segments of another snapshot; what was read of those in both stays, of the others it is what is within
+    /// reach.
     pub(crate) fn move_to(&mut self, views: Arc<[SegmentView]>) {
-        let old = std::mem::take(&mut self.segments);
-        let loaded = |view: &SegmentView| {
-            let at = self.views.iter().position(|old| old.meta.name == view.meta.name);
-            at.map_or_else(|| view.blank.clone(), |at| old[at].clone())
+        if Arc::ptr_eq(&self.views, &views) {
+            return;
+        }
+        let (old, old_near) = (std::mem::take(&mut self.segments), std::mem::take(&mut self.near));
+        let loaded = |view: &SegmentView| match self
+            .views
+            .iter()
+            .position(|old| old.meta.name == view.meta.name)
+        {
+            Some(at) => (old[at].clone(), old_near[at].clone()),
+            None => {
+                let near = view.shelf.get();
+                let segment = near.as_ref().map_or(&view.blank, |near| near.segment());
+                (segment.clone(), near)
+            }
         };
-        self.segments = views.iter().map(loaded).collect();
+        (self.segments, self.near) = views.iter().map(loaded).unzip();
         self.views = views;
+    }
+
+    /// Puts within reach of later queries what the segments have now, which are sections alone.
+    pub(crate) fn shelve(&mut self) {
+        let cache = &self.origin.context.cache;
+        for (number, segment) in self.segments.iter().enumerate() {
+            let near = &self.near[number];
+            let has_more = near.as_ref().is_none_or(|near| !near.segment().is_same(segment));
+            if has_more && cache.clearings() == self.clearings {
+                let shelf = &self.views[number].shelf;
+                cache.shelve(shelf, Near::new(segment.clone()), self.clearings);
+                self.near[number] = shelf.get();
+            }
+        }
+    }
+
+    /// An extent or a block that is within reach.
+    pub(crate) fn near(&self, (number, id): Wanted) -> Option<&Part> {
+        self.near[number].as_ref()?.get(id)
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -199,13 +251,27 @@ impl Loaded {
             true => None,
             false => self.arrived.get(&(name, id)).cloned(),
         };
-        arrived.or_else(|| self.origin.context.cache.peek(name, id))
+        arrived.or_else(|| self.look_up((number, id)))
+    }
+
+    /// A part that is in memory. Extents and blocks are within reach from then on.
+    fn look_up(&self, (number, id): Wanted) -> Option<Part> {
+        let Some(near) = &self.near[number] else {
+            return self.origin.context.cache.peek(self.views[number].meta.name, id);
+        };
+        if let Some(part) = near.get(id) {
+            return Some(part.clone());
+        }
+        let part = self.origin.context.cache.peek(self.views[number].meta.name, id)?;
+        near.put(&part);
+        Some(part)
     }
 
     /// Whether a part is at hand without reading.
     pub(crate) fn has(&self, (number, id): Wanted) -> bool {
         let name = self.views[number].meta.name;
         self.segments[number].has(id)
+            || self.near((number, id)).is_some()
             || self.arrived.contains_key(&(name, id))
             || self.origin.context.cache.contains(name, id)
     }

@@ -111,7 +111,7 @@ pub(crate) struct Scan {
 impl Scan {
     fn new(query: Arc<Query>, origin: Origin, segments: Arc<[SegmentView]>) -> Self {
         let top = TopK::new(query.top_k);
-        let loaded = Loaded::new(origin, segments);
+        let loaded = Loaded::within_reach(origin, segments);
         Self { query, view: Arc::default(), loaded, plan: None, top, explain: Explain::default() }
     }
 
@@ -142,6 +142,7 @@ impl Scan {
             if let Some(missing) = self.prepare()? {
                 return Ok(Step::Read(missing));
             }
+            self.loaded.shelve();
             let planner = Planner { query: &self.query, view: &self.view, loaded: &self.loaded };
             let (plan, explain) = planner.plan();
             (self.plan, self.explain) = (Some(plan), explain);

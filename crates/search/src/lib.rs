@@ -34,9 +34,9 @@ pub use scan::{
 pub use schema::{Metric, Schema, VECTOR_FIELDS_MAX, VectorField};
 pub use segment::{
     AttributeTable, AttributesBuilder, BuiltSegment, CodesSource, KeysBuilder, ListBuilder,
-    MergeInput, MetadataCursor, MetadataWriter, NormsBuilder, Part, PartId, RowRef, SECTION_ALIGN,
-    SectionKind, SectionPlace, Segment, SegmentBuilder, StoredSection, StreamedSection,
-    VectorsWriter, checksum, cluster_sections, merge_attributes,
+    MergeInput, MetadataCursor, MetadataWriter, NormsBuilder, Part, PartId, PieceCounts, RowRef,
+    SECTION_ALIGN, SectionKind, SectionPlace, Segment, SegmentBuilder, StoredSection,
+    StreamedSection, VectorsWriter, checksum, cluster_sections, merge_attributes,
 };
 
 /// The number of a document in its segment, from 0.

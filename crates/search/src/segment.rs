@@ -88,6 +88,17 @@ const DOCS_MAX: u32 = 1 << 30;
 #[derive(Clone, Debug)]
 pub struct Segment(Arc<Parts>);
 
+/// How many pieces of each kind a segment has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PieceCounts {
+    /// Extents of each vector field.
+    pub extents: Vec<u32>,
+    /// Blocks of keys.
+    pub key_blocks: u32,
+    /// Blocks of metadata.
+    pub metadata_blocks: u32,
+}
+
 /// A section as it is stored: its kind, the vector field it belongs to (0 for those of the whole
 /// segment), its bytes.
 pub type StoredSection = (SectionKind, u8, Bytes);
@@ -159,6 +170,21 @@ impl Segment {
         });
         let blocks = self.0.metadata_index.as_ref().map_or(0, |index| index.count());
         extents.chain((0..blocks).map(PartId::MetadataBlock)).collect()
+    }
+
+    /// How many extents and blocks the directories added so far lead to.
+    pub fn piece_counts(&self) -> PieceCounts {
+        let extents = |field: &Field| field.directory.as_ref().map_or(0, |extents| extents.count());
+        PieceCounts {
+            extents: self.0.fields.iter().map(extents).collect(),
+            key_blocks: self.0.key_directory.as_ref().map_or(0, |directory| directory.count()),
+            metadata_blocks: self.0.metadata_index.as_ref().map_or(0, |index| index.count()),
+        }
+    }
+
+    /// Whether two have the same parts, as clones have until one is added to.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Where a part lies in the object, and its CRC32C. `None` if the segment has no such part.

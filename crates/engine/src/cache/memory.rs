@@ -6,6 +6,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync};
 use rustc_hash::FxBuildHasher;
 use vb_search::Part;
 
+use super::shelf::Shelves;
 use super::{Counters, Key};
 
 /// A shard takes no part larger than itself, and keys of large segments are some tens of MiB.
@@ -33,18 +34,23 @@ impl Weighter<Key, Part> for ByWeight {
 }
 
 #[derive(Clone, Debug)]
-struct Evictions(Arc<Counters>);
+struct Evictions {
+    counters: Arc<Counters>,
+    shelves: Arc<Shelves>,
+}
 
 impl Lifecycle<Key, Part> for Evictions {
     type RequestState = ();
 
     fn on_evict(&self, (): &mut (), _: Key, _: Part) {
-        self.0.memory_evictions.add(1);
+        self.counters.memory_evictions.add(1);
+        self.shelves.clear();
     }
 }
 
 impl Memory {
-    pub(super) fn new(bytes_max: u64, counters: Arc<Counters>) -> Self {
+    /// Whenever a part is pushed out, the shelves are cleared.
+    pub(super) fn new(bytes_max: u64, counters: Arc<Counters>, shelves: Arc<Shelves>) -> Self {
         let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
         let options = OptionsBuilder::new()
             .shards(shards as usize)
@@ -52,7 +58,7 @@ impl Memory {
             .estimated_items_capacity((bytes_max / PART_BYTES) as usize)
             .build()
             .expect("both capacities are set");
-        let evictions = Evictions(counters);
+        let evictions = Evictions { counters, shelves };
         Self { parts: sync::Cache::with_options(options, ByWeight, FxBuildHasher, evictions) }
     }
 

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - `memory.rs`: opened parts, weighted by the memory they take.
+//! - `shelf.rs`: those of them that queries need again and again, by number rather than by key.
 //! - `flight.rs`: a part is loaded once, however many ask for it meanwhile.
 //! - `disk/`: parts as they are stored, for stores that are not a local folder themselves.
 //! - `plan.rs`: which bytes to read in one request.
@@ -22,10 +23,12 @@ mod flight;
 mod load;
 mod memory;
 mod plan;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use disk::fuzz_file;
+pub(crate) use shelf::{Near, Shelf};
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -38,6 +41,7 @@ use self::disk::Disk;
 use self::flight::{Flights, Ticket};
 use self::load::{Loader, WantedObject, WantedPart};
 use self::memory::Memory;
+use self::shelf::Shelves;
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::stats::Meter;
@@ -100,7 +104,7 @@ pub(crate) struct ObjectRequest {
 /// What the cache of parts of segments did, and what it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Parts found in memory.
+    /// Parts looked for and found in memory. Those within reach of a query are not looked for.
     pub memory_hits: u64,
     /// Parts and whole objects that were not, and had to be loaded or waited for.
     pub memory_misses: u64,
@@ -150,6 +154,7 @@ pub(crate) struct Cache {
     counters: Arc<Counters>,
     memory: Arc<Memory>,
     memory_bytes_max: u64,
+    shelves: Arc<Shelves>,
     disk: Option<Disk>,
     loader: Loader,
     parts: Flights<Key, Part>,
@@ -161,7 +166,9 @@ impl Cache {
     /// thread must belong to a runtime then.
     pub(crate) fn new(store: Store, pool: Pool, options: CacheOptions) -> Self {
         let counters = Arc::new(Counters::default());
-        let memory = Arc::new(Memory::new(options.memory_bytes, Arc::clone(&counters)));
+        let shelves = Arc::new(Shelves::default());
+        let memory = Memory::new(options.memory_bytes, Arc::clone(&counters), Arc::clone(&shelves));
+        let memory = Arc::new(memory);
         // The folder of a sole writer is as near as a cache would be.
         let disk = options.disk.filter(|_| !store.sole_writer());
         let disk = disk.map(|disk| Disk::open(&disk, Arc::clone(&counters)));
@@ -177,6 +184,7 @@ impl Cache {
             counters,
             memory,
             memory_bytes_max: options.memory_bytes,
+            shelves,
             disk,
             loader,
             parts: Flights::default(),
@@ -270,6 +278,16 @@ impl Cache {
         let part = self.memory.get(&(object, id));
         self.counters.memory_hits.add(usize::from(part.is_some()));
         part
+    }
+
+    /// How often parts within reach were let go of, because others were pushed out of memory.
+    pub(crate) fn clearings(&self) -> u64 {
+        self.shelves.clearings()
+    }
+
+    /// Puts parts within reach that were all in memory after so many clearings; later ones forbid it.
+    pub(crate) fn shelve(&self, shelf: &Arc<Shelf>, near: Near, clearings: u64) {
+        self.shelves.fill(shelf, near, clearings);
     }
 
     /// Whether a part is in memory; does not count as a use.

@@ -13,7 +13,7 @@ use vb_search::{
     VectorField, key_hash,
 };
 
-use super::{Cache, CacheOptions, DiskOptions, ObjectRequest, PartRequest};
+use super::{Cache, CacheOptions, DiskOptions, Near, ObjectRequest, PartRequest, Shelf};
 use crate::error::Error;
 use crate::pool::Pool;
 
@@ -274,6 +274,58 @@ async fn an_object_that_was_cut_or_lost_is_told() {
     }
     let nowhere = PartRequest { range: 0..0, crc: 0, ..fixture.sections().remove(0) };
     corrupt_at(&cache.get(vec![nowhere]).await.expect_err("no bytes"));
+}
+
+/// The segment with all sections, as a query has it.
+async fn with_sections(fixture: &Fixture, cache: &Cache) -> Segment {
+    let mut segment = fixture.blank.clone();
+    let parts = cache.get(fixture.sections()).await.expect("sound");
+    parts.iter().for_each(|part| segment.add(part).expect("parts of one segment"));
+    segment
+}
+
+#[tokio::test]
+async fn parts_stay_within_reach_until_any_is_pushed_out() {
+    let fixture = Fixture::new().await;
+    let cache = fixture.cache(fixture.object.len() as u64 * 2, None);
+    let segment = with_sections(&fixture, &cache).await;
+    let shelf = Arc::new(Shelf::default());
+    cache.shelve(&shelf, Near::new(segment.clone()), cache.clearings());
+    let near = shelf.get().expect("nothing was pushed out");
+    assert!(near.segment().is_same(&segment));
+    for part in cache.get(fixture.pieces()).await.expect("sound") {
+        assert!(near.get(part.id()).is_none());
+        near.put(&part);
+        assert_eq!(near.get(part.id()).map(Part::id), Some(part.id()));
+    }
+    for section in fixture.sections() {
+        assert!(near.get(section.id).is_none(), "sections come with the segment");
+    }
+    assert!(shelf.get().is_some() && cache.stats().memory_evictions == 0);
+    let extent = cache.peek(OBJECT, PartId::VectorExtent(0, 0)).expect("it is in memory");
+    for object in 0.. {
+        cache.keep(object, extent.clone());
+        if cache.stats().memory_evictions > 0 {
+            break;
+        }
+        assert!(shelf.get().is_some());
+    }
+    assert!(shelf.get().is_none(), "something was pushed out");
+}
+
+#[tokio::test]
+async fn what_may_have_been_pushed_out_is_not_put_within_reach() {
+    let fixture = Fixture::new().await;
+    let cache = fixture.cache(100 << 10, None);
+    let clearings = cache.clearings();
+    let segment = with_sections(&fixture, &cache).await;
+    let _ = cache.get(fixture.pieces()).await.expect("sound");
+    assert!(cache.clearings() > clearings, "all of it does not fit");
+    let shelf = Arc::new(Shelf::default());
+    cache.shelve(&shelf, Near::new(segment.clone()), clearings);
+    assert!(shelf.get().is_none());
+    cache.shelve(&shelf, Near::new(segment), cache.clearings());
+    assert!(shelf.get().is_some());
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use vb_search::{Corrupt, DocId, Filter, Schema, Segment};
 use super::body::{DeletedBitmap, SegmentMeta};
 use super::chunk::{ChunkView, Place};
 use super::keymap::KeyMap;
+use crate::cache::Shelf;
 use crate::query::{mask, mask_without};
 
 /// One segment as of a snapshot.
@@ -41,6 +42,8 @@ pub(crate) struct SegmentView {
     masks: Arc<Masks>,
     /// What the filters of late queries matched.
     filters: Arc<KnownFilters>,
+    /// Parts that late queries needed.
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 /// What late filters matched among a segment's documents, the latest last. Queries come again with the same few filters,
@@ -120,9 +123,9 @@ impl SegmentView {
         folded: Folded,
     ) -> Result<Self, Corrupt> {
         let blank = Segment::of_parts(schema, meta.docs, meta.places())?;
-        let (heat, masks, filters) = Default::default();
+        let (heat, masks, filters, shelf) = Default::default();
         let deleted = Arc::clone(&folded.bits);
-        Ok(Self { blank, deleted, meta, folded, heat, masks, filters })
+        Ok(Self { blank, deleted, meta, folded, heat, masks, filters, shelf })
     }
 
     /// The same segment as of another manifest.
@@ -135,6 +138,7 @@ impl SegmentView {
             heat: Arc::clone(&self.heat),
             masks: Arc::clone(&self.masks),
             filters: Arc::clone(&self.filters),
+            shelf: Arc::clone(&self.shelf),
         }
     }
 

@@ -265,6 +265,9 @@ impl Probe {
         query: &PreparedQuery,
         wish: &Wish<'_>,
     ) -> Result<Option<Missing>, Error> {
+        if self.rank_near(loaded, query, wish) {
+            return Ok(None);
+        }
         let window = (window_bytes(&loaded.origin().context) / EXTENT_BYTES).max(1);
         while self.ranks.len() < self.rows.len() {
             let rest = &self.rows[self.ranks.len()..];
@@ -295,6 +298,51 @@ impl Probe {
             self.ranks.extend(ranks);
         }
         Ok(None)
+    }
+}
+
+/// The rows whose values are brought into the cache ahead of the one that is ranked.
+const AHEAD: usize = 6;
+
+impl Probe {
+    /// Exact ranks of all rows, if the values of all are within reach; false if not.
+    fn rank_near(&mut self, loaded: &Loaded, query: &PreparedQuery, wish: &Wish<'_>) -> bool {
+        let kernels = loaded.origin().context.kernels;
+        let values = |row: &Row| near_values(loaded, &self.view, wish.field, *row);
+        let Some(values) = self.rows.iter().map(values).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let bring = |at: usize| values.get(at).into_iter().for_each(|v| kernels.prefetch(v));
+        (0..AHEAD).for_each(bring);
+        for (at, (row, values)) in self.rows.iter().zip(&values).enumerate() {
+            bring(at + AHEAD);
+            let doc = doc_of(loaded, &self.view, wish.field, *row);
+            let source = u32::try_from(row.source).expect("far below 2^32 sources");
+            self.ranks
+                .push(Candidate { rank: rank_row(query, values), place: Place { source, doc } });
+        }
+        true
+    }
+}
+
+/// The values of a row, if they are within reach and as they should be.
+fn near_values<'a>(
+    loaded: &'a Loaded,
+    view: &'a View,
+    field: usize,
+    row: Row,
+) -> Option<&'a [f32]> {
+    let Some(segment) = loaded.segments().get(row.source) else {
+        return Some(view.chunk(row.source).chunk.rows(field, row.row..row.row + 1).values);
+    };
+    let id = segment.vector_part(field, segment.extent_of_row(field, row.row));
+    segment.values_in(loaded.near((row.source, id))?, field, row.row).ok()
+}
+
+fn doc_of(loaded: &Loaded, view: &View, field: usize, row: Row) -> DocId {
+    match loaded.segments().get(row.source) {
+        Some(segment) => segment.doc_of_row(field, row.row),
+        None => view.chunk(row.source).chunk.doc_of(field, row.row),
     }
 }
 

@@ -192,6 +192,11 @@ pub(crate) struct KeyDirectory {
 }
 
 impl KeyDirectory {
+    /// How many blocks there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.crcs.len() as u32
+    }
+
     pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
         let mut body = Body::open_for(SectionKind::KEY_BLOCKS, docs, section)?;
         let [blocks, per_block] = body.counts;
