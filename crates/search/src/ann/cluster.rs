@@ -21,6 +21,7 @@ use super::build::Members;
 use super::codes::{Rounded, Row};
 use super::params::Shape;
 use super::random::Random;
+use super::ranked::Ranked;
 use super::tree::{Lookup, Scratch, Tree};
 
 /// Vectors per list, on average, each counted once.
@@ -328,7 +329,7 @@ fn touched(next: &Renumbering, padded: usize, kernels: Kernels, seed: u64) -> Ve
                 .map(|list| {
                     rounded.fill(centroids.row(*list));
                     tree.find(centroids.row(*list), &rounded, &lookup, &mut scratch);
-                    scratch.nearest(NEIGHBOURS + 1).iter().map(|near| near.1).collect()
+                    scratch.nearest(NEIGHBOURS + 1).iter().map(|near| near.number()).collect()
                 })
                 .collect::<Vec<_>>()
         })
@@ -445,10 +446,10 @@ fn assign(
                 rounded.fill(vector);
                 tree.find(vector, &rounded, &lookup, &mut scratch);
                 *lists = match choice {
-                    Choice::First => [scratch.nearest(1)[0].1; 2],
+                    Choice::First => [scratch.nearest(1)[0].number(); 2],
                     Choice::Both => {
                         let near = scratch.nearest(SECOND_CHOICES);
-                        [near[0].1, second_list(vector, residual, near, centroids, kernels)]
+                        [near[0].number(), second_list(vector, residual, near, centroids, kernels)]
                     }
                 };
             }
@@ -460,20 +461,20 @@ fn assign(
 fn second_list(
     vector: &[f32],
     residual: &mut [f32],
-    near: &[(f32, u32)],
+    near: &[Ranked],
     centroids: Matrix<'_>,
     kernels: Kernels,
 ) -> u32 {
-    let first = near[0].1;
+    let first = near[0].number();
     let pairs = vector.iter().zip(centroids.row(first));
     residual.iter_mut().zip(pairs).for_each(|(r, (value, center))| *r = value - center);
     let length = kernels.norm_squared(residual).max(f32::MIN_POSITIVE);
     let along = kernels.dot(vector, residual);
-    let cost = |(squared, list): (f32, u32)| {
-        let parallel = along - kernels.dot(centroids.row(list), residual);
-        squared + SOAR * parallel * parallel / length
+    let cost = |near: &Ranked| {
+        let parallel = along - kernels.dot(centroids.row(near.number()), residual);
+        near.rank() + SOAR * parallel * parallel / length
     };
-    let others = near[1..].iter().map(|&choice| (cost(choice), choice.1));
+    let others = near[1..].iter().map(|choice| (cost(choice), choice.number()));
     others.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(first, |(_, list)| list)
 }
 

@@ -22,6 +22,7 @@ mod mask;
 mod merge;
 mod params;
 mod random;
+mod ranked;
 mod recall;
 mod rotation;
 mod search;

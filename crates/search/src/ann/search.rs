@@ -12,18 +12,20 @@
 mod few;
 mod probe;
 mod route;
+mod scored;
 
 use vb_kernel::{Kernels, Survivor};
 
 use super::codes::{DEVIATION, Rounded, Table};
 use super::index::Index;
 use super::params::RowBits;
+use super::ranked::RankedIn;
 use super::recall::{strain, weight, weight_of_share};
 use super::source::{Part, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
 pub(super) use probe::OPENING;
-use route::Stop;
+use scored::Scored;
 
 /// Candidates beyond the wanted ones, for exact distances to decide.
 const SPARE: usize = 6;
@@ -126,14 +128,17 @@ pub struct Searcher {
     rotated: Vec<f32>,
     queries: Vec<Query>,
     scratch: Scratch,
-    /// Lists of trees, in the order of looking into them as far as that was needed.
-    stops: Vec<Stop>,
+    /// Lists of trees by the squared distance of the query to their centroids, or the negated inner product, in that order as
+    /// far as it was needed.
+    stops: Vec<RankedIn>,
     /// Lists of flat parts.
-    flats: Vec<Stop>,
+    flats: Vec<RankedIn>,
     survivors: Vec<Survivor>,
     /// A word per block of the list being scanned.
     words: Vec<u32>,
-    waiting: Vec<Waiting>,
+    /// Survivors of the fast scan by their bounds.
+    waiting: Vec<RankedIn>,
+    scored: Scored,
     nearest: Vec<Near>,
     missing: Vec<(u32, u32)>,
     work: Work,
@@ -198,14 +203,6 @@ pub(super) struct Checkpoint {
     pub(super) rows: Vec<u32>,
 }
 
-/// A survivor of the fast scan.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    bound: f32,
-    part: u32,
-    row: u32,
-}
-
 impl Searcher {
     /// With empty buffers.
     pub fn new(kernels: Kernels) -> Self {
@@ -219,6 +216,7 @@ impl Searcher {
             survivors: Vec::new(),
             words: Vec::new(),
             waiting: Vec::new(),
+            scored: Scored::new(),
             nearest: Vec::new(),
             missing: Vec::new(),
             work: Work::default(),
@@ -301,6 +299,7 @@ impl Searcher {
         self.nearest.clear();
         self.missing.clear();
         self.waiting.clear();
+        self.scored.clear();
         self.stops.clear();
         self.flats.clear();
         self.named = 0;

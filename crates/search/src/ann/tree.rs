@@ -9,6 +9,7 @@ use vb_kernel::Kernels;
 
 use super::cluster::{Matrix, coarse};
 use super::codes::{Rounded, encode_bytes};
+use super::ranked::Ranked;
 use crate::decode::{Corrupt, Input};
 
 /// Groups that each centroid stands in.
@@ -134,8 +135,8 @@ impl Tree {
         Ok(Self { dimension, centroids, coarse, coarse_norms, starts, children, codes })
     }
 
-    /// Adds the centroids in the `groups` groups nearest to `vector` to `found`: (squared distance or
-    /// negated inner product, centroid), each once, in no order.
+    /// Adds the centroids in the `groups` groups nearest to `vector` to `found`, by squared distance or
+    /// negated inner product, each once, in no order.
     ///
     /// `rounded` is `vector` in whole numbers.
     pub(super) fn find(
@@ -149,7 +150,7 @@ impl Tree {
         self.nearest_groups(vector, request, scratch);
         let squared = request.kernels.norm_squared(vector);
         for place in 0..scratch.groups.len() {
-            let group = scratch.groups[place].1 as usize;
+            let group = scratch.groups[place].number() as usize;
             self.look_into(group, rounded, squared, request, scratch);
         }
     }
@@ -161,9 +162,9 @@ impl Tree {
         let cost = |(norm, dot): (&f32, &f32)| if by_product { -dot } else { norm - 2.0 * dot };
         let costs = self.coarse_norms.iter().zip(&scratch.scores).map(cost);
         scratch.groups.clear();
-        scratch.groups.extend(costs.zip(0..));
+        scratch.groups.extend(costs.zip(0..).map(|(cost, group)| Ranked::new(cost, group)));
         if request.groups < scratch.groups.len() {
-            scratch.groups.select_nth_unstable_by(request.groups, by_cost);
+            scratch.groups.select_nth_unstable(request.groups);
             scratch.groups.truncate(request.groups);
         }
     }
@@ -187,15 +188,10 @@ impl Tree {
                 let dot = vector.dot(child.low, child.step, *sum);
                 let distance = (squared + child.norm - 2.0 * dot).max(0.0);
                 let cost = if request.by_product { -dot } else { distance };
-                scratch.found.push((cost, child.centroid));
+                scratch.found.push(Ranked::new(cost, child.centroid));
             }
         }
     }
-}
-
-/// The order of found centroids.
-pub(super) fn by_cost(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
-    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
 /// How many of what a tree has.
@@ -220,11 +216,11 @@ pub(super) struct Lookup {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// What the last lookup found.
-    pub(super) found: Vec<(f32, u32)>,
+    pub(super) found: Vec<Ranked>,
     /// The last round that met each centroid.
     seen: Vec<u32>,
     round: u32,
-    groups: Vec<(f32, u32)>,
+    groups: Vec<Ranked>,
     /// Of groups.
     scores: Vec<f32>,
     /// Of children.
@@ -243,12 +239,12 @@ impl Scratch {
     }
 
     /// Keeps the `count` nearest, sorted.
-    pub(super) fn nearest(&mut self, count: usize) -> &[(f32, u32)] {
+    pub(super) fn nearest(&mut self, count: usize) -> &[Ranked] {
         if count < self.found.len() {
-            self.found.select_nth_unstable_by(count, by_cost);
+            self.found.select_nth_unstable(count);
             self.found.truncate(count);
         }
-        self.found.sort_unstable_by(by_cost);
+        self.found.sort_unstable();
         &self.found
     }
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use vb_kernel::{CodeBlocks, CodeQuery};
 
 use super::super::index::{Index, is_row};
+use super::super::ranked::RankedIn;
 use super::super::recall::care;
 use super::super::source::{Part, Source};
-use super::route::{Stop, by_base};
-use super::{Checkpoint, Near, Query, Request, Searcher, Waiting};
+use super::{Checkpoint, Near, Query, Request, Searcher};
 use crate::schema::Metric;
 
 /// Stops that are put in order at a time.
@@ -104,9 +104,9 @@ impl Searcher {
         let rest = &mut self.stops[start..];
         let count = count.min(rest.len());
         if count < rest.len() {
-            rest.select_nth_unstable_by(count, by_base);
+            rest.select_nth_unstable(count);
         }
-        rest[..count].sort_unstable_by(by_base);
+        rest[..count].sort_unstable();
         start + count
     }
 
@@ -119,24 +119,24 @@ impl Searcher {
     /// Whether this list, and so those after it of its part, are not worth while.
     fn is_enough<S>(
         &mut self,
-        stop: &Stop,
+        stop: &RankedIn,
         parts: &[Part<'_, S>],
         request: &Request,
         place: usize,
     ) -> bool {
-        let query = &mut self.queries[stop.part as usize];
+        let query = &mut self.queries[stop.part() as usize];
         if query.is_closed {
             return true;
         }
-        let index = parts[stop.part as usize].index;
+        let index = parts[stop.part() as usize].index;
         let is_among_some = query.share < 1.0 && query.passed < query.share * index.rows_per_list;
         if query.nearest == f32::INFINITY || is_among_some {
-            query.nearest = stop.base;
+            query.nearest = stop.rank();
         }
         let Some(rank) = self.known_rank(request.k) else { return false };
-        let query = &self.queries[stop.part as usize];
+        let query = &self.queries[stop.part() as usize];
         let slack = if self.by_codes { 0.0 } else { self.slack(index, stop) };
-        let strain = query.strain(index, stop.base, rank + slack);
+        let strain = query.strain(index, stop.rank(), rank + slack);
         if let Some(trace) = &mut self.trace {
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
             trace.push(Checkpoint { strain, rows });
@@ -148,13 +148,13 @@ impl Searcher {
             return false;
         }
         let missed = (1.0 - index.model.recall(strain)) / left;
-        self.queries[stop.part as usize].recall = (1.0 - missed).max(0.0);
+        self.queries[stop.part() as usize].recall = (1.0 - missed).max(0.0);
         true
     }
 
     /// Looks into no more lists of a part; true if no part is left.
-    fn close<S>(&mut self, stop: &Stop, parts: &[Part<'_, S>]) -> bool {
-        self.queries[stop.part as usize].is_closed = true;
+    fn close<S>(&mut self, stop: &RankedIn, parts: &[Part<'_, S>]) -> bool {
+        self.queries[stop.part() as usize].is_closed = true;
         let is_over = |(query, part): (&Query, &Part<'_, S>)| {
             query.is_closed || query.is_done || part.index.is_flat() || part.count() == 0
         };
@@ -172,12 +172,12 @@ impl Searcher {
     }
 
     /// How far bounds lie below distances, about.
-    fn slack(&self, index: &Index, stop: &Stop) -> f32 {
+    fn slack(&self, index: &Index, stop: &RankedIn) -> f32 {
         const SQRT_HALF_PI: f32 = 1.253_314;
-        let spread = index.lists[stop.list as usize].spread;
+        let spread = index.lists[stop.number() as usize].spread;
         let slope = SQRT_HALF_PI * (spread / index.shape.padded() as f32).sqrt();
         let factor = if index.shape.metric == Metric::InnerProduct { 1.0 } else { 2.0 };
-        factor * slope * self.queries[stop.part as usize].margin
+        factor * slope * self.queries[stop.part() as usize].margin
     }
 
     /// Looks into all lists of flat parts, once; false if one is missing.
@@ -199,15 +199,15 @@ impl Searcher {
 
     /// What to bring into the cache while a list is scanned, because the next one is `stop`. Of a list of which some rows count it is
     /// nothing, but for its row numbers, which are looked at first: perhaps none of its blocks will be.
-    fn ahead<'a, S: Source>(&self, parts: &'a [Part<'_, S>], stop: Option<&Stop>) -> &'a [u8] {
+    fn ahead<'a, S: Source>(&self, parts: &'a [Part<'_, S>], stop: Option<&RankedIn>) -> &'a [u8] {
         let Some((stop, next)) = stop.and_then(|stop| Some((stop, run(parts, stop)?))) else {
             return &[];
         };
-        let part = &parts[stop.part as usize];
+        let part = &parts[stop.part() as usize];
         if part.allowed.is_none() {
             return next;
         }
-        let list = &part.index.lists[stop.list as usize];
+        let list = &part.index.lists[stop.number() as usize];
         let rows = &next[part.index.shape.blocks_bytes(list.count as usize)..];
         self.kernels.prefetch_bytes(rows);
         &[]
@@ -216,27 +216,27 @@ impl Searcher {
     /// Names all lists that are missing of those that the search is likely to look into next.
     fn name_missing<S: Source>(&mut self, parts: &[Part<'_, S>], progress: &mut Progress) {
         let place = progress.place;
-        let part = |stop: &Stop| &parts[stop.part as usize];
+        let part = |stop: &RankedIn| &parts[stop.part() as usize];
         let first = self.stops.first().map_or(0, |stop| lists_at_start(part(stop)));
         let wave =
             if place == 0 { first } else { (place / 2 + 8).max(first.saturating_sub(place)) };
         self.order(place, wave);
         let wave = self.stops[place..].iter().take(wave).chain(&self.flats);
         let missing = wave.filter(|stop| run(parts, stop).is_none());
-        self.missing.extend(missing.map(|stop| (stop.part, stop.list)));
+        self.missing.extend(missing.map(|stop| (stop.part(), stop.number())));
     }
 
     /// Scans a list, and finds the distances of the survivors of the one before; not yet in the opening. Brings `next` into the cache.
     fn look_into<S: Source>(
         &mut self,
-        stop: &Stop,
+        stop: &RankedIn,
         run: &[u8],
         next: &[u8],
         parts: &[Part<'_, S>],
         is_opening: bool,
     ) {
         let before = self.waiting.len();
-        let part = &parts[stop.part as usize];
+        let part = &parts[stop.part() as usize];
         if !self.scan(stop, run, next, part) {
             self.work.lists_skipped += 1;
         }
@@ -244,7 +244,7 @@ impl Searcher {
             return;
         }
         if is_opening {
-            self.narrow(self.slack(part.index, stop));
+            self.narrow(self.slack(part.index, stop), parts);
         } else {
             self.prefetch_rows(parts, before..self.waiting.len());
             self.second_stage(parts, before);
@@ -252,14 +252,14 @@ impl Searcher {
     }
 
     /// Scans a list for vectors that may be near enough; false if none of its rows counts.
-    fn scan<S>(&mut self, stop: &Stop, run: &[u8], next: &[u8], part: &Part<'_, S>) -> bool {
+    fn scan<S>(&mut self, stop: &RankedIn, run: &[u8], next: &[u8], part: &Part<'_, S>) -> bool {
         let index = part.index;
-        let list = &index.lists[stop.list as usize];
+        let list = &index.lists[stop.number() as usize];
         let (blocks, rows) = run.split_at(index.shape.blocks_bytes(list.count as usize));
         let (rows, _) = rows.as_chunks::<4>();
         let rows = &rows[..list.count as usize];
         let mut counts = list.count;
-        self.queries[stop.part as usize].met += list.count as f32;
+        self.queries[stop.part() as usize].met += list.count as f32;
         if let Some(mask) = part.allowed {
             self.words.clear();
             self.kernels.mask_words(rows, mask.words(), &mut self.words);
@@ -268,16 +268,16 @@ impl Searcher {
                 return false;
             }
         }
-        let query = &mut self.queries[stop.part as usize];
+        let query = &mut self.queries[stop.part() as usize];
         query.passed += counts as f32;
         query.looked += query.weight * counts as f32;
         let words = part.allowed.map(|_| self.words.as_slice());
-        let query = &self.queries[stop.part as usize];
+        let query = &self.queries[stop.part() as usize];
         let code_query = CodeQuery {
             table: &query.table.bytes,
             scale: query.table.scale,
             bias: query.table.bias + query.margin,
-            base: stop.base,
+            base: stop.rank(),
         };
         let blocks = CodeBlocks { bytes: blocks, count: list.count as usize, next };
         let threshold = self.threshold();
@@ -286,7 +286,7 @@ impl Searcher {
         self.work.lists += 1;
         self.work.codes += list.count as usize;
         self.work.bytes += run.len();
-        self.take_survivors(stop.part, rows, index.rows);
+        self.take_survivors(stop.part(), rows, index.rows);
         true
     }
 
@@ -295,11 +295,11 @@ impl Searcher {
         for place in 0..self.survivors.len() {
             let survivor = self.survivors[place];
             let row = u32::from_le_bytes(rows[survivor.place as usize]);
-            if !is_row(row, rows_end) {
+            if !is_row(row, rows_end) || self.scored.has(part, row) {
                 continue;
             }
             if self.by_codes {
-                self.waiting.push(Waiting { bound: survivor.bound, part, row });
+                self.waiting.push(RankedIn::new(survivor.bound, part, row));
             } else if survivor.bound < self.threshold() {
                 self.offer(Near { rank: survivor.bound, part, row });
             }
@@ -308,7 +308,7 @@ impl Searcher {
 
     fn prefetch_rows<S: Source>(&self, parts: &[Part<'_, S>], places: Range<usize>) {
         for waiting in self.waiting[places].iter().take(PREFETCHED_ROWS) {
-            if let Some(row) = parts[waiting.part as usize].source.row(waiting.row) {
+            if let Some(row) = parts[waiting.part() as usize].source.row(waiting.number()) {
                 self.kernels.prefetch_bytes(row);
             }
         }
@@ -316,14 +316,15 @@ impl Searcher {
 
     /// Drops those waiting that are hardly among the nearest, in the opening, once they are many. No row is in more than two lists, so
     /// the bounds of twice as many entries as candidates wanted say where those may end.
-    fn narrow(&mut self, slack: f32) {
+    fn narrow<S: Source>(&mut self, slack: f32, parts: &[Part<'_, S>]) {
         self.slack = self.slack.max(slack);
         let enough = 2 * self.keep;
         if self.waiting.len() > MANY * enough {
-            let (_, last, _) = self.waiting.select_nth_unstable_by(enough - 1, by_bound);
-            self.opening = last.bound + 2.0 * self.slack;
+            let (_, last, _) = self.waiting.select_nth_unstable(enough - 1);
+            self.opening = last.rank() + 2.0 * self.slack;
+            self.prefetch_rows(parts, 0..enough);
             let limit = self.opening;
-            self.waiting.retain(|waiting| waiting.bound <= limit);
+            self.waiting.retain(|waiting| waiting.rank() <= limit);
         }
     }
 
@@ -331,11 +332,11 @@ impl Searcher {
     fn end_opening<S: Source>(&mut self, parts: &[Part<'_, S>]) {
         self.opening = f32::INFINITY;
         while self.waiting.len() > BEST {
-            self.waiting.select_nth_unstable_by(BEST - 1, by_bound);
+            self.waiting.select_nth_unstable(BEST - 1);
             self.prefetch_rows(parts, 0..BEST);
             self.second_stage(parts, BEST);
             let threshold = self.threshold();
-            self.waiting.retain(|waiting| waiting.bound < threshold);
+            self.waiting.retain(|waiting| waiting.rank() < threshold);
         }
         self.prefetch_rows(parts, 0..self.waiting.len());
         self.second_stage(parts, self.waiting.len());
@@ -344,8 +345,10 @@ impl Searcher {
     /// Finds the distances by CODES of the first `count` of the waiting, as far as they may be near enough.
     fn second_stage<S: Source>(&mut self, parts: &[Part<'_, S>], count: usize) {
         for place in 0..count {
-            let Waiting { bound, part, row } = self.waiting[place];
-            if bound < self.threshold()
+            let waiting = self.waiting[place];
+            let (part, row) = (waiting.part(), waiting.number());
+            if waiting.rank() < self.threshold()
+                && self.scored.insert(part, row)
                 && let Some(near) = self.score(part, row, &parts[part as usize])
             {
                 self.offer(near);
@@ -355,16 +358,11 @@ impl Searcher {
     }
 }
 
-/// The order of looking at rows.
-fn by_bound(a: &Waiting, b: &Waiting) -> std::cmp::Ordering {
-    a.bound.total_cmp(&b.bound).then((a.part, a.row).cmp(&(b.part, b.row)))
-}
-
 /// The run of a stop, if it is loaded.
-fn run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &Stop) -> Option<&'a [u8]> {
-    let part = &parts[stop.part as usize];
-    let place = part.index.list_place(stop.list);
-    part.source.list(stop.list).filter(|run| run.len() as u64 == place.end - place.start)
+fn run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &RankedIn) -> Option<&'a [u8]> {
+    let part = &parts[stop.part() as usize];
+    let place = part.index.list_place(stop.number());
+    part.source.list(stop.number()).filter(|run| run.len() as u64 == place.end - place.start)
 }
 
 /// How many lists to load at once for a search of a part.

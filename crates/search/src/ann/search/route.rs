@@ -1,26 +1,13 @@
 //! Which lists, in which order, of all parts.
 
+use super::super::ranked::{Ranked, RankedIn};
 use super::super::source::{Part, Source};
-use super::super::tree::{Lookup, by_cost};
+use super::super::tree::Lookup;
 use super::{Request, Searcher};
 use crate::schema::Metric;
 
 /// Lists of a part that are put in order first; more only if those were not enough.
 const FIRST: f32 = 256.0;
-
-/// A list to look into.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
-    /// Squared distance of the query to its centroid, or the negated inner product.
-    pub(super) base: f32,
-    pub(super) part: u32,
-    pub(super) list: u32,
-}
-
-/// The order of looking into lists.
-pub(super) fn by_base(a: &Stop, b: &Stop) -> std::cmp::Ordering {
-    a.base.total_cmp(&b.base).then((a.part, a.list).cmp(&(b.part, b.list)))
-}
 
 /// A tree of so few groups is looked at whole: it has a few hundred lists, whose distances take microseconds, and queries
 /// by inner product lost three hundredths of their recall to the groups left out.
@@ -67,7 +54,7 @@ impl Searcher {
         let mut known: Vec<Vec<bool>> =
             parts.iter().map(|part| vec![false; part.index.lists.len()]).collect();
         for stop in &self.stops {
-            known[stop.part as usize][stop.list as usize] = true;
+            known[stop.part() as usize][stop.number() as usize] = true;
         }
         for (number, part) in (0..).zip(parts) {
             if !self.queries[number as usize].is_done && part.count() > 0 {
@@ -77,7 +64,7 @@ impl Searcher {
         let mut place = 0;
         self.stops.retain(|stop| {
             place += 1;
-            place <= before || !known[stop.part as usize][stop.list as usize]
+            place <= before || !known[stop.part() as usize][stop.number() as usize]
         });
         self.stops.len() > before
     }
@@ -90,11 +77,11 @@ impl Searcher {
         tree.find(&query.values, &query.rounded, &lookup, &mut self.scratch);
         let found = &mut self.scratch.found;
         if count < found.len() {
-            found.select_nth_unstable_by(count, by_cost);
+            found.select_nth_unstable(count);
             found.truncate(count);
         }
         let stop =
-            |&(cost, list): &(f32, u32)| Stop { base: cost + query.shift, part: number, list };
+            |found: &Ranked| RankedIn::new(found.rank() + query.shift, number, found.number());
         self.stops.extend(found.iter().map(stop));
     }
 
@@ -105,6 +92,6 @@ impl Searcher {
             Metric::Euclidean | Metric::Cosine => query.squared,
         };
         let lists = 0..part.index.lists.len() as u32;
-        self.flats.extend(lists.map(|list| Stop { base, part: number, list }));
+        self.flats.extend(lists.map(|list| RankedIn::new(base, number, list)));
     }
 }
