@@ -4,6 +4,7 @@
 //! it meanwhile. What changes afterwards is which of its rows are dead, kept apart in
 //! [`ChunkView`], so that overwriting a record copies some bits and never any vectors.
 
+mod known;
 mod runs;
 
 use std::ops::Range;
@@ -17,8 +18,8 @@ use vb_search::{
     AttributeTable, Attributes, DocId, Docs, Metric, RowFilter, Rows, Schema, key_hash, row_norm,
 };
 
+use self::known::Shared;
 pub(crate) use self::runs::{Run, coded_runs, runs};
-use super::codes;
 use super::event::{FieldRows, PutRows};
 
 /// A chunk takes no further rows at this many bytes of vectors: what one small put copies at most.
@@ -41,10 +42,9 @@ pub(crate) struct Chunk {
     /// Attributes of the run of full chunks that begins with this one, made when a filter of many tests
     /// first asks for it.
     table: OnceLock<Arc<AttributeTable>>,
-    /// Codes of that run, per field.
-    codes: Arc<[codes::Cell]>,
-    /// Codes of the piece of a run that begins with this one, per field.
-    piece_codes: Arc<[codes::Cell]>,
+    /// What queries know of that run, and of the piece of a run that begins with this one.
+    run: Arc<Shared>,
+    piece: Arc<Shared>,
 }
 
 /// One vector field.
@@ -135,10 +135,6 @@ fn share(attributes: Vec<Attributes>) -> Vec<Arc<Attributes>> {
     attributes.into_iter().map(shared).collect()
 }
 
-fn cells(schema: &Schema) -> Arc<[codes::Cell]> {
-    schema.vector_fields.iter().map(|_| codes::Cell::default()).collect()
-}
-
 impl Chunk {
     fn new(schema: &Schema) -> Self {
         let column = |field: &vb_search::VectorField| Column {
@@ -157,8 +153,8 @@ impl Chunk {
             fields: schema.vector_fields.iter().map(column).collect(),
             order: OnceLock::new(),
             table: OnceLock::new(),
-            codes: cells(schema),
-            piece_codes: cells(schema),
+            run: Arc::new(Shared::new(schema.vector_fields.len())),
+            piece: Arc::new(Shared::new(schema.vector_fields.len())),
         }
     }
 
@@ -411,10 +407,43 @@ mod tests {
         // Codes or none, every chunk is in one run, in order.
         let of = |runs: Vec<Run<'_>>| runs.iter().map(|run| run.chunks().len()).collect::<Vec<_>>();
         assert_eq!(of(runs.clone()), [1, 1, 1, 1]);
-        let by_runs: Vec<_> = runs.into_iter().flat_map(|run| run.select(&filter, &rows)).collect();
-        let by_rows: Vec<_> = chunks.iter().map(|view| view.select(&rows)).collect();
+        let by_runs: Vec<_> =
+            runs.into_iter().flat_map(|run| run.select(&filter, &rows, true)).collect();
+        let by_rows: Vec<_> = chunks.iter().map(|view| Arc::new(view.select(&rows))).collect();
         assert_eq!(by_runs, by_rows);
         assert!(by_rows.iter().all(|rows| !rows.is_empty()));
+    }
+
+    #[test]
+    fn what_a_filter_matched_is_known_until_a_row_dies() {
+        let mut chunks = chunks(5000);
+        let test =
+            |number| Filter::Test { key: "n".into(), test: Test::Eq(Scalar::Integer(number)) };
+        let (filter, other) = (test(7), test(8));
+        let (rows, other_rows) = (RowFilter::new(&filter), RowFilter::new(&other));
+        let first = |chunks: &[ChunkView]| runs(chunks)[0].select(&filter, &rows, false);
+        let mask = |chunks: &[ChunkView], filter: &Filter, allowed: &[Arc<RoaringBitmap>]| {
+            let allowed: Vec<_> = allowed.iter().cloned().map(Some).collect();
+            runs(chunks)[0].row_mask(0, filter, &allowed).expect("some rows are left out")
+        };
+        assert!(!runs(&chunks)[0].knows(&filter));
+        let matching = first(&chunks);
+        assert!(runs(&chunks)[0].knows(&filter) && !runs(&chunks)[0].knows(&other));
+        assert!(Arc::ptr_eq(&matching[0], &first(&chunks)[0]), "found once");
+        let rows_of = mask(&chunks, &filter, &matching);
+        assert!(Arc::ptr_eq(&rows_of, &mask(&chunks, &filter, &matching)), "made once");
+        assert_eq!(rows_of.rows().collect::<Vec<_>>(), matching[0].iter().collect::<Vec<_>>());
+        let others = runs(&chunks)[0].select(&other, &other_rows, true);
+        assert!(others[0].is_disjoint(&matching[0]));
+        chunks[0].kill(7);
+        assert!(!runs(&chunks)[0].knows(&filter));
+        let fewer = first(&chunks);
+        assert_eq!(matching[0].len() - fewer[0].len(), 1);
+        assert!(!mask(&chunks, &filter, &fewer).contains(7));
+        assert!(runs(&chunks).last().is_some_and(|open| {
+            open.select(&filter, &rows, true);
+            !open.knows(&filter)
+        }));
     }
 
     /// Chunks of vectors of 1 KiB, full at 256 of them.

@@ -131,15 +131,20 @@ pub(super) fn is_brief(query: &Query, view: &View, loaded: &Loaded) -> bool {
     if !is_usual || query.top_k > BRIEF_TOP_K || !is_simple || !view.segments.iter().all(knows) {
         return false;
     }
-    let rows = chunk_rows(query, view);
-    // A filter decides which runs go by their codes.
-    let in_chunks = if is_filtered { rows } else { uncoded_rows(query, view) };
-    let scanned = in_chunks + scanned_rows(query, loaded);
-    scanned * row_bytes(query, loaded) <= BRIEF_BYTES && (!is_filtered || rows <= BRIEF_ROWS)
+    let scanned = uncoded_rows(query, view) + scanned_rows(query, loaded);
+    scanned * row_bytes(query, loaded) <= BRIEF_BYTES
+        && (!is_filtered || unknown_rows(query, view) <= BRIEF_ROWS)
 }
 
 fn chunk_rows(query: &Query, view: &View) -> usize {
     view.chunks().map(|view| view.chunk.vector_count(query.field)).sum()
+}
+
+/// Rows of runs of which it is not known whether they match.
+fn unknown_rows(query: &Query, view: &View) -> usize {
+    let runs = [&view.frozen, &view.active].into_iter().flat_map(|chunks| chunk::runs(chunks));
+    let unknown = runs.filter(|run| !run.knows(&query.filter));
+    unknown.map(|run| run.vector_count(query.field)).sum()
 }
 
 /// Rows of runs that have no codes.
@@ -290,7 +295,7 @@ impl Planner<'_> {
     ) -> Option<Target> {
         let field = self.query.field;
         let cells = run.codes().filter(|_| run.is_coded(field))?;
-        let mask = run.row_mask(field, allowed).map(Arc::new);
+        let mask = run.row_mask(field, &self.query.filter, allowed);
         Some(Target { source: number, run: Some(Arc::clone(cells)), mask })
     }
 
@@ -369,13 +374,10 @@ fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
     let mut matches: Matches = pool::map(segments, |source| Some(select(source)));
     let rows = RowFilter::new(filter);
     for chunks in [&snapshot.view.frozen, &snapshot.view.active] {
-        let is_small = filter.tests() < MANY_TESTS && chunks.len() < MANY_CHUNKS;
-        let selected: Vec<RoaringBitmap> = if is_small {
-            pool::map(chunks.iter().collect(), |view| view.select(&rows))
-        } else {
-            pool::map(chunk::runs(chunks), |run| run.select(filter, &rows)).concat()
-        };
-        matches.extend(selected.into_iter().map(|docs| Some(Arc::new(docs))));
+        let by_columns = filter.tests() >= MANY_TESTS || chunks.len() >= MANY_CHUNKS;
+        let select = |run: Run<'_>| run.select(filter, &rows, by_columns);
+        let selected = pool::map(chunk::runs(chunks), select);
+        matches.extend(selected.into_iter().flatten().map(Some));
     }
     matches
 }

@@ -1,19 +1,25 @@
 //! Which rows of a part count.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use roaring::RoaringBitmap;
 
-/// A bit per row, and how many there are.
-#[derive(Clone, Debug, Default)]
+/// A bit per row, and how many there are. It belongs to one index: searches note which of its lists have no row that counts,
+/// so that later ones need not look.
+#[derive(Debug, Default)]
 pub struct RowMask {
     words: Vec<u64>,
     count: u32,
+    /// A bit per list that is known to be empty.
+    empty: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl RowMask {
     /// Of rows `64 i + b` for each bit `b` of word `i`. Rows beyond the words do not count.
     pub fn from_words(words: Vec<u64>) -> Self {
         let count = words.iter().map(|word| word.count_ones()).sum();
-        Self { words, count }
+        Self { words, count, empty: OnceLock::new() }
     }
 
     /// Of the rows in `bitmap` below `rows`. Takes time by bytes of the bitmap, not by rows in it.
@@ -36,6 +42,20 @@ impl RowMask {
 
     pub(super) fn words(&self) -> &[u64] {
         &self.words
+    }
+
+    /// Whether a list of the index is known to have no row that counts.
+    pub(super) fn knows_empty(&self, list: u32) -> bool {
+        let word = self.empty.get().and_then(|words| words.get(list as usize / 64));
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (list % 64) & 1 == 1)
+    }
+
+    /// Notes that a list, of so many, has no row that counts.
+    pub(super) fn note_empty(&self, list: u32, lists: usize) {
+        let words = || (0..lists.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        if let Some(word) = self.empty.get_or_init(words).get(list as usize / 64) {
+            word.fetch_or(1 << (list % 64), Ordering::Relaxed);
+        }
     }
 
     /// Whether a row counts.

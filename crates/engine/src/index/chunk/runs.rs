@@ -6,7 +6,9 @@ use roaring::RoaringBitmap;
 use vb_search::ann::RowMask;
 use vb_search::{AttributeTable, Filter, RowFilter};
 
-use super::{ChunkView, codes, doc_id};
+use super::super::codes;
+use super::known::Shared;
+use super::{ChunkView, doc_id};
 
 /// Rows of a run at least: with fewer, going through a filter's tests costs more than through rows.
 const RUN_ROWS: usize = 1024;
@@ -78,14 +80,19 @@ impl<'a> Run<'a> {
         self.chunks
     }
 
-    /// Where its codes are or will be; `None`: it is open.
-    pub(crate) fn codes(self) -> Option<&'a Arc<[codes::Cell]>> {
+    /// What queries know of it; `None`: it is open.
+    fn shared(self) -> Option<&'a Shared> {
         let first = &self.chunks.first()?.chunk;
         match self.kind {
-            Kind::Whole => Some(&first.codes),
-            Kind::Piece => Some(&first.piece_codes),
+            Kind::Whole => Some(&first.run),
+            Kind::Piece => Some(&first.piece),
             Kind::Open => None,
         }
+    }
+
+    /// Where its codes are or will be; `None`: it is open.
+    pub(crate) fn codes(self) -> Option<&'a Arc<[codes::Cell]>> {
+        self.shared().map(|shared| &shared.codes)
     }
 
     /// Whether it has codes of a field.
@@ -103,18 +110,27 @@ impl<'a> Run<'a> {
         self.chunks.iter().map(|view| view.chunk.vector_count(field)).sum()
     }
 
-    /// Its live rows of a field, or those of them that are in `allowed` (a bitmap per chunk), numbered through
-    /// all its chunks; `None`: all there are.
+    /// Its live rows of a field, or those of them that are in `allowed`, which the filter matches (a bitmap per chunk), numbered
+    /// through all its chunks; `None`: all there are.
     pub(crate) fn row_mask(
         self,
         field: usize,
+        filter: &Filter,
         allowed: &[Option<Arc<RoaringBitmap>>],
-    ) -> Option<RowMask> {
-        if allowed.iter().all(Option::is_none)
-            && self.chunks.iter().all(|view| view.dead.is_empty())
-        {
+    ) -> Option<Arc<RowMask>> {
+        let is_all = allowed.iter().all(Option::is_none);
+        if is_all && self.chunks.iter().all(|view| view.dead.is_empty()) {
             return None;
         }
+        let make = || self.mask_of(field, allowed);
+        let Some(shared) = self.shared() else { return Some(Arc::new(make())) };
+        let known = shared.find(filter, self.chunks);
+        // What a filter matches was kept when it was found. Live rows are not asked for before.
+        let known = known.or_else(|| is_all.then(|| shared.keep(filter, self.chunks, Vec::new())));
+        Some(known.map_or_else(|| Arc::new(make()), |known| known.mask(field, make)))
+    }
+
+    fn mask_of(self, field: usize, allowed: &[Option<Arc<RoaringBitmap>>]) -> RowMask {
         let mut words = vec![0u64; self.vector_count(field).div_ceil(64)];
         let mut start = 0;
         for (view, allowed) in self.chunks.iter().zip(allowed) {
@@ -130,24 +146,44 @@ impl<'a> Run<'a> {
             }
             start += count;
         }
-        Some(RowMask::from_words(words))
+        RowMask::from_words(words)
     }
 
-    /// The live rows of each chunk that the filter matches.
-    pub(crate) fn select(self, filter: &Filter, rows: &RowFilter<'_>) -> Vec<RoaringBitmap> {
-        if self.kind != Kind::Whole {
-            return self.chunks.iter().map(|view| view.select(rows)).collect();
+    /// Whether [`Run::select`] knows its answer already.
+    pub(crate) fn knows(self, filter: &Filter) -> bool {
+        self.shared().is_some_and(|shared| shared.find(filter, self.chunks).is_some())
+    }
+
+    /// The live rows of each chunk that the filter matches: by columns, where there are any, or row by row.
+    pub(crate) fn select(
+        self,
+        filter: &Filter,
+        rows: &RowFilter<'_>,
+        by_columns: bool,
+    ) -> Vec<Arc<RoaringBitmap>> {
+        if let Some(known) = self.shared().and_then(|shared| shared.find(filter, self.chunks)) {
+            return known.matching.clone();
         }
+        let selected: Vec<_> = match by_columns && self.kind == Kind::Whole {
+            true => self.select_by_columns(filter).map(Arc::new).collect(),
+            false => self.chunks.iter().map(|view| Arc::new(view.select(rows))).collect(),
+        };
+        if let Some(shared) = self.shared() {
+            shared.keep(filter, self.chunks, selected.clone());
+        }
+        selected
+    }
+
+    fn select_by_columns(self, filter: &Filter) -> impl Iterator<Item = RoaringBitmap> + use<'a> {
         let selected = self.table().select(filter);
         let mut start = 0;
-        let of_chunk = |view: &ChunkView| {
+        self.chunks.iter().map(move |view| {
             let end = start + doc_id(view.chunk.len());
             let inside = selected.range(start..end).map(|row| row - start);
             let matching = RoaringBitmap::from_sorted_iter(inside).expect("a bitmap ascends");
             start = end;
             matching - view.dead.as_ref()
-        };
-        self.chunks.iter().map(of_chunk).collect()
+        })
     }
 
     fn table(self) -> Arc<AttributeTable> {

@@ -20,6 +20,8 @@ pub(in super::super) const OPENING: usize = 3;
 const MANY: usize = 4;
 /// Survivors of the opening that are looked at before the threshold is applied to the others again.
 const BEST: usize = 48;
+/// The share of rows that count from which on most blocks have one: of 32 at random, four fifths.
+const DENSE: f32 = 0.05;
 /// Survivors whose rows are prefetched.
 const PREFETCHED_ROWS: usize = 96;
 
@@ -197,14 +199,18 @@ impl Searcher {
         true
     }
 
-    /// What to bring into the cache while a list is scanned, because the next one is `stop`. Of a list of which some rows count it is
-    /// nothing, but for its row numbers, which are looked at first: perhaps none of its blocks will be.
+    /// What to bring into the cache while a list is scanned, because the next one is `stop`. Where few of the rows met so far count it
+    /// is nothing of a list but its row numbers, which are looked at first: perhaps none of its blocks will be.
     fn ahead<'a, S: Source>(&self, parts: &'a [Part<'_, S>], stop: Option<&RankedIn>) -> &'a [u8] {
         let Some((stop, next)) = stop.and_then(|stop| Some((stop, run(parts, stop)?))) else {
             return &[];
         };
         let part = &parts[stop.part() as usize];
-        if part.allowed.is_none() {
+        let query = &self.queries[stop.part() as usize];
+        if part.allowed.is_some_and(|mask| mask.knows_empty(stop.number())) {
+            return &[];
+        }
+        if part.allowed.is_none() || query.passed >= DENSE * query.met {
             return next;
         }
         let list = &part.index.lists[stop.number() as usize];
@@ -261,10 +267,14 @@ impl Searcher {
         let mut counts = list.count;
         self.queries[stop.part() as usize].met += list.count as f32;
         if let Some(mask) = part.allowed {
+            if mask.knows_empty(stop.number()) {
+                return false;
+            }
             self.words.clear();
             self.kernels.mask_words(rows, mask.words(), &mut self.words);
             counts = self.words.iter().map(|word| word.count_ones()).sum();
             if counts == 0 {
+                mask.note_empty(stop.number(), index.lists.len());
                 return false;
             }
         }
