@@ -27,7 +27,7 @@ const SAMPLES: f32 = 32.0;
 /// After this many samples a verdict is possible.
 const SAMPLES_MIN: u32 = 8;
 /// Where calibration starts: a little too far until samples say that less will do.
-const START: f32 = 1.5;
+const START: f32 = 1.2;
 /// Bounds of calibration.
 const CALIBRATION: std::ops::RangeInclusive<f32> = 0.5..=16.0;
 /// One step up or down.

@@ -131,7 +131,7 @@ pub(super) fn is_brief(query: &Query, view: &View, loaded: &Loaded) -> bool {
     if !is_usual || query.top_k > BRIEF_TOP_K || !is_simple || !view.segments.iter().all(knows) {
         return false;
     }
-    let scanned = uncoded_rows(query, view) + scanned_rows(query, loaded);
+    let scanned = compared_rows(query, view) + scanned_rows(query, loaded);
     scanned * row_bytes(query, loaded) <= BRIEF_BYTES
         && (!is_filtered || unknown_rows(query, view) <= BRIEF_ROWS)
 }
@@ -142,17 +142,23 @@ fn chunk_rows(query: &Query, view: &View) -> usize {
 
 /// Rows of runs of which it is not known whether they match.
 fn unknown_rows(query: &Query, view: &View) -> usize {
-    let runs = [&view.frozen, &view.active].into_iter().flat_map(|chunks| chunk::runs(chunks));
-    let unknown = runs.filter(|run| !run.knows(&query.filter));
+    let unknown = runs_of(view).filter(|run| !run.knows(&query.filter));
     unknown.map(|run| run.vector_count(query.field)).sum()
 }
 
-/// Rows of runs that have no codes.
-fn uncoded_rows(query: &Query, view: &View) -> usize {
+/// Rows of runs without codes that are compared, as far as that is known before the plan.
+fn compared_rows(query: &Query, view: &View) -> usize {
     let field = query.field;
-    let runs = [&view.frozen, &view.active].into_iter();
-    let runs = runs.flat_map(|chunks| chunk::coded_runs(chunks, field));
-    runs.filter(|run| !run.is_coded(field)).map(|run| run.vector_count(field)).sum()
+    let is_all = matches!(query.filter, Filter::All);
+    let rows = |run: Run<'_>| match is_all {
+        false => run.matching_rows(&query.filter).unwrap_or_else(|| run.vector_count(field)),
+        true => run.uncoded_rows(field),
+    };
+    runs_of(view).filter(|run| !run.is_coded(field)).map(rows).sum()
+}
+
+fn runs_of(view: &View) -> impl Iterator<Item = Run<'_>> {
+    [&view.frozen, &view.active].into_iter().flat_map(|chunks| chunk::runs(chunks))
 }
 
 /// Rows, at most, of segments that are scanned.

@@ -154,6 +154,22 @@ impl<'a> Run<'a> {
         self.shared().is_some_and(|shared| shared.find(filter, self.chunks).is_some())
     }
 
+    /// How many rows the filter matches, if that is known.
+    pub(crate) fn matching_rows(self, filter: &Filter) -> Option<usize> {
+        let known = self.shared()?.find(filter, self.chunks)?;
+        Some(known.matching.iter().map(|rows| rows.len() as usize).sum())
+    }
+
+    /// How many vectors of a field have no codes, neither the run's nor those of its pieces.
+    pub(crate) fn uncoded_rows(self, field: usize) -> usize {
+        let coded = match self.is_coded(field) {
+            true => vec![self],
+            false => coded_runs(self.chunks, field),
+        };
+        let uncoded = coded.into_iter().filter(|run| !run.is_coded(field));
+        uncoded.map(|run| run.vector_count(field)).sum()
+    }
+
     /// The live rows of each chunk that the filter matches: by columns, where there are any, or row by row.
     pub(crate) fn select(
         self,
