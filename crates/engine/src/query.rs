@@ -212,8 +212,8 @@ impl Scan {
             Ok(top)
         };
         let empty = || TopK::new(self.query.top_k);
-        let rows: usize = window.iter().map(|piece| piece.rows.len()).sum();
-        let top = if rows * plan::row_bytes(&self.query, &self.loaded) <= PIECE_BYTES {
+        let compared: usize = window.iter().map(|piece| compared(piece, matches)).sum();
+        let top = if compared * plan::row_bytes(&self.query, &self.loaded) <= PIECE_BYTES {
             window.iter().try_fold(empty(), scan_piece)?
         } else {
             let parts = window.par_iter().try_fold(empty, scan_piece);
@@ -223,7 +223,7 @@ impl Scan {
             })?
         };
         self.top.merge(top, &order);
-        self.explain.rows_scanned += rows;
+        self.explain.rows_scanned += window.iter().map(|piece| piece.rows.len()).sum::<usize>();
         Ok(())
     }
 
@@ -266,6 +266,12 @@ impl Scan {
         explain.bytes += work.bytes as u64;
         explain.recall = explain.recall.min(work.recall);
     }
+}
+
+/// How many rows of a piece match, at most.
+fn compared(piece: &Piece, matches: &Matches) -> usize {
+    let matching = matches[piece.source].as_ref().map_or(usize::MAX, |docs| docs.len() as usize);
+    piece.rows.len().min(matching)
 }
 
 fn rows<'a>(source: Source<'a>, field: usize, piece: &'a Piece) -> Result<Rows<'a>, Corrupt> {
