@@ -291,6 +291,55 @@ async fn exact_queries_find_all_and_wishes_decide_how_far_to_look() {
     world.engine.shutdown().await;
 }
 
+/// Memtables and small segments, all by codes, with the same filters before and after changes.
+#[tokio::test]
+async fn what_is_known_of_filters_never_outlives_a_change() {
+    let options = Options { coded_bytes_min: 1, ..quiet() };
+    let mut world = World::new(Metric::Euclidean, Store::memory(), options).await;
+    let mut source = Source::new(7);
+    let questions = queries(&mut source, 30);
+    let check = async |world: &World, what: &str| {
+        for _ in 0..2 {
+            for ratio in [20, 300, 1000] {
+                world.check(what, &questions, &per_mille(ratio)).await;
+            }
+            for vector in &questions {
+                let (share, _) = world.found(&question(vector, &Filter::All)).await;
+                assert!(share >= 0.7, "{what}: {share}");
+            }
+        }
+    };
+    // A whole run of two chunks or one, and what is behind it.
+    world.put((0..4500).map(|n| (n, source.vector())).collect::<Vec<_>>()).await;
+    check(&world, "memtable").await;
+    let with_codes = async {
+        let everything = question(&questions[0], &Filter::All);
+        while world.found(&everything).await.1.explain.codes < 2000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let deadline = std::time::Duration::from_secs(60);
+    tokio::time::timeout(deadline, with_codes).await.expect("codes are made");
+    check(&world, "memtable with codes").await;
+    world.delete((0..4500).filter(|n| n % 3 == 0)).await;
+    check(&world, "some deleted").await;
+    world.put((0..4500).step_by(4).map(|n| (n, source.vector())).collect::<Vec<_>>()).await;
+    check(&world, "some overwritten").await;
+    for small in 0..4u64 {
+        world.index.flush().await.unwrap();
+        check(&world, "flushed").await;
+        let numbers = 5000 + 40 * small..5040 + 40 * small;
+        world.put(numbers.map(|n| (n, source.vector())).collect::<Vec<_>>()).await;
+        check(&world, "a few more").await;
+    }
+    world.delete((0..4500).filter(|n| n % 5 == 1)).await;
+    check(&world, "more deleted").await;
+    world.index.flush().await.unwrap();
+    world.index.compact().await.unwrap();
+    check(&world, "merged").await;
+    world.engine.shutdown().await;
+}
+
 /// The same snapshot gives the same answer, whoever computes it.
 #[tokio::test]
 async fn answers_do_not_depend_on_threads() {

@@ -3,7 +3,7 @@
 //! ```text
 //! one per segment:       keys | key blocks | key filter | key index | metadata | metadata index | attributes
 //! one per vector field:  lists | vectors | vector extents | norms (cosine only)
-//!                        centroids | codes | row codes (where an index of clusters is worth it)
+//!                        centroids | codes | row codes (in old segments only of many vectors)
 //! ```
 //!
 //! Documents are numbered from 0; their order is the builder's. The order of a listing, by
