@@ -249,6 +249,8 @@ def write(arguments, results):
     (arguments.out / "results.json").write_text(json.dumps(results, indent=1))
     (arguments.out / "index.html").write_text(page.page(results), encoding="utf-8")
     (arguments.out / "tables.md").write_text(table.tables(results), encoding="utf-8")
+    if image := page.growth_image(results["scale"], "bytes"):
+        (arguments.out / "growth.svg").write_text(image, encoding="utf-8")
 
 
 def earlier(arguments):

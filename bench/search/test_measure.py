@@ -4,6 +4,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -96,6 +97,9 @@ class Curves(unittest.TestCase):
         self.assertIn("<polyline", text)
         self.assertNotIn("<cpu>", text)
         self.assertIn("| scann | 300 / 300 |", table.tables(results))
+        image = ElementTree.fromstring(page.growth_image(results["scale"], "bytes"))
+        self.assertEqual(len(image.findall("{*}circle")), 1)
+        self.assertEqual(page.growth_image({}, "bytes"), "")
 
     def test_marks_of_an_axis_lie_on_it(self):
         for axis in (page.Axis([0.8, 1.0], (0, 100), False), page.Axis([90, 12_000], (0, 100), True), page.RecallAxis([], (0, 100), False, (0.7, 1.0))):

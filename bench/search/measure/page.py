@@ -63,12 +63,23 @@ def update_plots(engines):
             yield plot(f"Recall while {title}", "second", "recall@10", series)
 
 
-def growth_plots(scale):
-    for what, title, pick in (
-        ("QPS per core", "Growth: speed", lambda found: found["points"][0]["qps"]),
-        ("bytes", "Growth: bytes of codes per query", lambda found: found["points"][0].get("bytes")),
-        ("CPU seconds", "Growth: building", lambda found: found["cpu"]),
-    ):
+GROWTH = {
+    "speed": ("QPS per core", "Growth: speed", lambda found: found["points"][0]["qps"]),
+    "bytes": ("bytes", "Growth: bytes of codes per query", lambda found: found["points"][0].get("bytes")),
+    "building": ("CPU seconds", "Growth: building", lambda found: found["cpu"]),
+}
+
+
+def growth_image(scale, name):
+    """One of the plots of growth as a file of its own."""
+    drawing = "".join(growth_plots(scale, [name])).partition("<svg")[2]
+    style = "<style>text{font:12px system-ui,sans-serif;fill:#44403c}</style><rect width='100%' height='100%' fill='#fff'/>"
+    head, _, rest = drawing.partition(">")
+    return f"<svg xmlns='http://www.w3.org/2000/svg'{head}>{style}{rest}\n" if drawing else ""
+
+
+def growth_plots(scale, names=tuple(GROWTH)):
+    for what, title, pick in (GROWTH[name] for name in names):
         series = {
             f"{name} {summary.name(engine)}": [(int(rows), pick(found)) for rows, found in by_rows.items() if pick(found)]
             for name, one in scale.items() for engine, by_rows in one.items()
@@ -132,8 +143,8 @@ def plot(title, x_name, y_name, series, x_range=None, log_x=False, log_y=False, 
         return ""
     x = x_axis([point[0] for point in points], (LEFT, WIDTH - RIGHT), log_x, x_range)
     y = Axis([point[1] for point in points], (HEIGHT - BOTTOM, TOP), log_y)
-    parts = [f"<h3>{html.escape(title)}</h3><svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{html.escape(title)}'>", *grid(x, y)]
-    parts.append(f"<text x='{(LEFT + WIDTH - RIGHT) / 2}' y='{HEIGHT - 10}' text-anchor=middle>{html.escape(x_name)}</text><text x='{LEFT}' y='18' text-anchor=middle>{html.escape(y_name)}</text>")
+    parts = [f"<h3>{html.escape(title)}</h3><svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{html.escape(title)}'>", *grid(x, y)]
+    parts.append(f"<text x='{(LEFT + WIDTH - RIGHT) / 2}' y='{HEIGHT - 10}' text-anchor='middle'>{html.escape(x_name)}</text><text x='{LEFT}' y='18' text-anchor='middle'>{html.escape(y_name)}</text>")
     for number, (name, one) in enumerate(series.items()):
         parts.append(line(number, name, [(x.place(a), y.place(b)) for a, b in one], one))
     return "".join(parts) + "</svg>"
@@ -143,10 +154,10 @@ def grid(x, y):
     text = lambda value: f"{value:,.0f}" if abs(value) >= 10 else f"{value:.4g}"
     for mark in x.marks():
         at = x.place(mark)
-        yield f"<line x1='{at:.1f}' x2='{at:.1f}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='#e7e5e4'/><text x='{at:.1f}' y='{HEIGHT - BOTTOM + 18}' text-anchor=middle>{text(mark)}</text>"
+        yield f"<line x1='{at:.1f}' x2='{at:.1f}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='#e7e5e4'/><text x='{at:.1f}' y='{HEIGHT - BOTTOM + 18}' text-anchor='middle'>{text(mark)}</text>"
     for mark in y.marks():
         at = y.place(mark)
-        yield f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{at:.1f}' y2='{at:.1f}' stroke='#e7e5e4'/><text x='{LEFT - 8}' y='{at + 4:.1f}' text-anchor=end>{text(mark)}</text>"
+        yield f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{at:.1f}' y2='{at:.1f}' stroke='#e7e5e4'/><text x='{LEFT - 8}' y='{at + 4:.1f}' text-anchor='end'>{text(mark)}</text>"
 
 
 def line(number, name, places, values):
@@ -155,8 +166,8 @@ def line(number, name, places, values):
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
     dots = "".join(f"<circle cx='{a:.1f}' cy='{b:.1f}' r='3' fill='{colour}'><title>{html.escape(name)}: {p:.4g}, {q:,.4g}</title></circle>" for (a, b), (p, q) in zip(places, values))
     at = TOP + 10 + number * 20
-    legend = f"<rect x='{WIDTH - RIGHT + 16}' y='{at - 6}' width=14 height=4 fill='{colour}'/><text x='{WIDTH - RIGHT + 36}' y='{at}'>{html.escape(name)}</text>"
-    return f"<polyline points='{path}' fill=none stroke='{colour}' stroke-width='{width}'/>{dots}{legend}"
+    legend = f"<rect x='{WIDTH - RIGHT + 16}' y='{at - 6}' width='14' height='4' fill='{colour}'/><text x='{WIDTH - RIGHT + 36}' y='{at}'>{html.escape(name)}</text>"
+    return f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='{width}'/>{dots}{legend}"
 
 
 def markdown_tables(text):
