@@ -54,6 +54,8 @@ enum What {
     Idle(idle::Options),
     /// Requests, sequential rounds and bytes per query, cold and warm, per store; no server.
     Store(store::Options),
+    /// First queries of new processes over a slow store, on a set that bench/search/run.py prepared: recall, time, waits, bytes.
+    Cold(search::cold::Options),
     /// One engine for bench/search/run.py, which says on standard input what to measure.
     SearchWorker(search::Options),
 }
@@ -69,7 +71,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Outcome {
-    let in_process = matches!(arguments.what, Some(What::Store(_) | What::SearchWorker(_)));
+    let in_process =
+        matches!(arguments.what, Some(What::Store(_) | What::Cold(_) | What::SearchWorker(_)));
     if !in_process && !arguments.server.is_file() {
         return Err(format!(
             "{} is not there; run it as `cargo xtask bench`",
@@ -92,6 +95,7 @@ fn run(arguments: &Arguments) -> Outcome {
         Some(What::Overwrite(options)) => overwrite::measure(arguments, options, &mut report)?,
         Some(What::Idle(options)) => idle::measure(arguments, options, &mut report)?,
         Some(What::Store(options)) => store::measure(options, &arguments.work, &mut report)?,
+        Some(What::Cold(options)) => search::cold::measure(options, &arguments.work, &mut report)?,
         Some(What::SearchWorker(_)) => {}
     }
     report.write(&arguments.work)

@@ -99,7 +99,7 @@ async fn measure_store(
     options: &Options,
     report: &mut Report,
 ) -> Outcome {
-    let line = Line { objects, notes: Arc::default() };
+    let line = Line::new(objects);
     let bench = Bench { line, sole_writer, options };
     say(&format!(
         "{name}: {} x {} folded, {} puts on top",
@@ -286,7 +286,7 @@ impl Asked {
 
 /// A store behind a slow line on which requests are noted.
 #[derive(Clone, Debug)]
-struct Line {
+pub(crate) struct Line {
     objects: Arc<dyn ObjectStore>,
     notes: Arc<Notes>,
 }
@@ -346,6 +346,15 @@ impl Notes {
 }
 
 impl Line {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, notes: Arc::default() }
+    }
+
+    /// From now on every request takes so much longer, and is noted from the first again.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.notes.start(delay);
+    }
+
     fn listed(
         &self,
         what: &'static str,

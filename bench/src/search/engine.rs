@@ -25,7 +25,7 @@ pub(super) struct InProcess {
     opened: f64,
 }
 
-const INDEX: &[u8] = b"index";
+pub(super) const INDEX: &[u8] = b"index";
 /// How long a writer waits that is told to.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 
@@ -95,12 +95,23 @@ fn machine_memory() -> usize {
     kib.unwrap_or(4 << 20) * 1024
 }
 
-fn bucket() -> BucketId {
+pub(super) fn bucket() -> BucketId {
     BucketId::new("000000000000", "bench")
 }
 
+pub(super) fn put_batch(batch: Batch) -> PutBatch {
+    let text = |key: usize| key.to_string().into_bytes().into_boxed_slice();
+    let json = |metadata| serde_json::to_vec(metadata).map(Bytes::from).ok();
+    PutBatch {
+        keys: batch.keys.map(text).collect(),
+        vectors: vec![VectorColumn { values: batch.values, present: None }],
+        attributes: batch.metadata.iter().map(attributes).collect(),
+        metadata: batch.metadata.iter().map(json).collect(),
+    }
+}
+
 /// A failure, for a person.
-fn told<T>(result: Result<T, vb_engine::Error>) -> Outcome<T> {
+pub(super) fn told<T>(result: Result<T, vb_engine::Error>) -> Outcome<T> {
     result.map_err(|error| error.to_string())
 }
 
@@ -154,14 +165,7 @@ impl Door for InProcess {
     }
 
     fn put(&self, (): &mut (), batch: Batch) -> Outcome {
-        let text = |key: usize| key.to_string().into_bytes().into_boxed_slice();
-        let json = |metadata| serde_json::to_vec(metadata).map(Bytes::from).ok();
-        let batch = PutBatch {
-            keys: batch.keys.map(text).collect(),
-            vectors: vec![VectorColumn { values: batch.values, present: None }],
-            attributes: batch.metadata.iter().map(attributes).collect(),
-            metadata: batch.metadata.iter().map(json).collect(),
-        };
+        let batch = put_batch(batch);
         loop {
             match self.runtime.block_on(self.index()?.put(batch.clone())) {
                 // As clients do.

@@ -9,6 +9,7 @@
 //! that counts recall from the ids alone. Here are three: the vector index without a service around it, the engine's
 //! public calls in process, and a server over HTTP with signatures.
 
+pub(crate) mod cold;
 mod core;
 mod engine;
 mod http;

@@ -23,8 +23,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     {
         return search(rest);
     }
-    // That one has no server.
-    if options.arguments.iter().all(|argument| argument != "store") {
+    // Those have no server.
+    if !options.arguments.iter().any(|argument| ["store", "cold"].contains(&argument.as_str())) {
         build("vb-server")?;
     }
     let mut bench =
