@@ -2,10 +2,11 @@
 
 use crate::ints::RUN;
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_shuffle_epi32,
-    _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepu8_epi16,
-    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi16,
-    _mm256_setzero_si256, _mm256_srli_epi16,
+    __m128i, __m256i, _mm_add_epi32, _mm_cvtepu8_epi16, _mm_cvtsi64_si128, _mm_cvtsi128_si32,
+    _mm_loadu_si128, _mm_madd_epi16, _mm_shuffle_epi32, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_castsi256_si128, _mm256_cvtepu8_epi16, _mm256_extracti128_si256, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_set1_epi16, _mm256_setzero_si256, _mm256_srli_epi16,
+    _mm256_zextsi128_si256,
 };
 
 /// Codes of a register.
@@ -19,13 +20,30 @@ pub(crate) fn dot_u8(codes: &[u8], query: &[i16]) -> i32 {
     for (codes, query) in blocks.iter().zip(values) {
         sums = add(codes, query, sums);
     }
+    // Half a register is what most dimensions leave over, rounded up to a multiple of 8 as they are.
+    let (half, value_half) = (tail.split_first_chunk(), value_tail.split_first_chunk());
+    let (tail, value_tail) = match (half, value_half) {
+        (Some((codes, tail)), Some((query, value_tail))) => {
+            sums = add_half(codes, query, sums);
+            (tail, value_tail)
+        }
+        _ => (tail, value_tail),
+    };
     if !tail.is_empty() {
-        let (mut codes, mut query) = ([0; WIDTH], [0; WIDTH]);
+        let (mut codes, mut query) = ([0; WIDTH / 2], [0; WIDTH / 2]);
         codes[..tail.len()].copy_from_slice(tail);
         query[..tail.len()].copy_from_slice(value_tail);
-        sums = add(&codes, &query, sums);
+        sums = add_half(&codes, &query, sums);
     }
     total(sums)
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add_half(codes: &[u8; WIDTH / 2], query: &[i16; WIDTH / 2], sums: __m256i) -> __m256i {
+    let codes = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*codes)));
+    let products = _mm_madd_epi16(codes, load_half(query));
+    _mm256_add_epi32(sums, _mm256_zextsi128_si256(products))
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -79,6 +97,16 @@ fn load_bytes(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: there are 16 bytes, and the load needs no alignment.
     unsafe {
         _mm_loadu_si128(bytes.as_ptr().cast())
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn load_half(words: &[i16; 8]) -> __m128i {
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: there are 8 words, and the load needs no alignment.
+    unsafe {
+        _mm_loadu_si128(words.as_ptr().cast())
     }
 }
 
