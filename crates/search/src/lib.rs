@@ -17,6 +17,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 mod key_hash;
+mod pages;
 mod scan;
 mod schema;
 mod segment;
@@ -36,7 +37,7 @@ pub use segment::{
     AttributeTable, AttributesBuilder, BuiltSegment, CodesSource, KeysBuilder, ListBuilder,
     MergeInput, MetadataCursor, MetadataWriter, NormsBuilder, Part, PartId, PieceCounts, RowRef,
     SECTION_ALIGN, SectionKind, SectionPlace, Segment, SegmentBuilder, StoredSection,
-    StreamedSection, VectorsWriter, checksum, cluster_sections, merge_attributes,
+    StreamedSection, VectorsWriter, aligned, checksum, cluster_sections, merge_attributes,
 };
 
 /// The number of a document in its segment, from 0.

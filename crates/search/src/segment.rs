@@ -54,7 +54,7 @@ pub(crate) use lists::build as build_lists;
 pub(crate) use lists::{ListPiece, Lists};
 pub use metadata::MetadataWriter;
 pub use part::{Part, PartId, SectionPlace};
-pub use section::{SECTION_ALIGN, SectionKind, checksum};
+pub use section::{SECTION_ALIGN, SectionKind, aligned, checksum};
 pub use vectors::{NormsBuilder, VectorsWriter};
 pub use writer::StreamedSection;
 

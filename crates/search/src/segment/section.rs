@@ -314,8 +314,11 @@ pub(crate) fn write_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]> + Clone, o
 }
 
 /// A copy of `bytes` that starts at a multiple of [`SECTION_ALIGN`] in memory, and holds on to
-/// nothing else.
-pub(crate) fn aligned(bytes: &[u8]) -> Bytes {
+/// nothing else. Large ones are in huge pages where the system has them.
+pub fn aligned(bytes: &[u8]) -> Bytes {
+    if let Some(copy) = crate::pages::huge(bytes) {
+        return copy;
+    }
     let mut copy: Vec<u8> = Vec::with_capacity(bytes.len() + SECTION_ALIGN);
     let padding = copy.as_ptr().addr().next_multiple_of(SECTION_ALIGN) - copy.as_ptr().addr();
     copy.resize(padding, 0);
