@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use vb_kernel::Kernels;
-use vb_search::Metric;
 use vb_search::ann::{
-    Builder, Built, Index, Near, Outcome as Searched, Params, Part, Request, RowMask, Searcher,
+    Builder, Index, Near, Outcome as Searched, Params, Part, Request, RowMask, Searcher, Slots,
     Whole,
 };
+use vb_search::{Metric, aligned};
 
 use super::meter::{self, Run};
 use super::{Churn, Engine, K, Put, Set, TARGETS, target};
@@ -25,8 +26,11 @@ pub(super) struct Core {
 struct Indexed {
     kernels: Kernels,
     base: Arc<Array>,
-    built: Built,
+    /// Both as segments have them in memory.
+    lists: Bytes,
+    codes: Bytes,
     index: Index,
+    slots: Option<Slots>,
 }
 
 impl Core {
@@ -63,7 +67,9 @@ impl Engine for Core {
         let bytes = built.tree.len() + built.lists.len() + built.codes.len();
         let hot = built.tree.len() + built.lists.len();
         let notes = json!({"lists": index.lists(), "hot_bytes": hot});
-        self.indexed = Some(Indexed { kernels: self.kernels, base, built, index });
+        let slots = index.slots(&built.lists).map_err(|error| error.to_string())?;
+        let [lists, codes] = [built.lists, built.codes].map(|section| aligned(&section));
+        self.indexed = Some(Indexed { kernels: self.kernels, base, lists, codes, index, slots });
         let wall = start.elapsed().as_secs_f64();
         Ok(json!({"cpu": cpu, "wall": wall, "disk": bytes, "notes": notes}))
     }
@@ -118,13 +124,7 @@ impl Engine for Core {
 
 impl Indexed {
     fn mask(&self, set: &Set, filter: &str) -> Outcome<RowMask> {
-        let pushed = set.mask(filter, self.base.rows().len())?;
-        let mut words = vec![0; pushed.len()];
-        for (row, old) in self.built.order.iter().enumerate() {
-            let (old, bit) = (*old as usize, row % 64);
-            words[row / 64] |= (pushed[old / 64] >> (old % 64) & 1) << bit;
-        }
-        Ok(RowMask::from_words(words))
+        Ok(RowMask::from_words(set.mask(filter, self.base.rows().len())?))
     }
 
     /// The nearest by exact distance, and the bytes of lists and codes that were read.
@@ -135,14 +135,18 @@ impl Indexed {
         request: &Request,
         allowed: Option<&RowMask>,
     ) -> Outcome<(Vec<u64>, usize)> {
-        let source =
-            Whole { index: &self.index, lists: &self.built.lists, codes: &self.built.codes };
+        let source = Whole {
+            index: &self.index,
+            lists: &self.lists,
+            codes: &self.codes,
+            slots: self.slots.as_ref(),
+        };
         let parts = [Part { index: &self.index, source, allowed }];
         let Searched::Done(work) = searcher.search(query, &parts, request) else {
             return Err("a list is missing".into());
         };
         let kernels = self.kernels;
-        let id = |near: &Near| u64::from(self.built.order[near.row as usize]);
+        let id = |near: &Near| u64::from(near.row);
         let row = |near: &Near| self.base.row(id(near) as usize);
         searcher.near().iter().for_each(|near| kernels.prefetch(row(near)));
         let exact = |near: &Near| (-kernels.dot(query, row(near)), id(near));

@@ -261,6 +261,9 @@ async fn a_cold_query_by_clusters_takes_three_waves_and_few_bytes() {
     assert!(rounds <= OPEN_INDEX + 3, "{rounds} rounds: {requests:#?}");
     assert!(answer.explain.waves <= 3, "{:?}", answer.explain);
     assert!(answer.explain.bytes_read <= BYTES_MAX, "{:?}", answer.explain);
+    // Row codes came with their lists, and left few vectors to look at.
+    assert!(answer.explain.row_codes > 0, "{:?}", answer.explain);
+    assert!(answer.explain.candidates <= 40, "{:?}", answer.explain);
     engine.shutdown().await;
 }
 

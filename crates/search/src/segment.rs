@@ -67,7 +67,7 @@ use crate::key_hash::key_hash;
 use crate::scan::{Docs, ListRange, Rows};
 use crate::schema::Schema;
 use bytes::Bytes;
-use clusters::list_place;
+use clusters::{list_place, rows_place};
 use columns::Columns;
 use key_index::KeyIndex;
 use keys::Keys;
@@ -212,6 +212,11 @@ impl Segment {
                 let tree = self.field(field as usize).tree();
                 let place = (list < tree.lists()).then(|| list_place(tree, list))?;
                 self.0.inside(SectionKind::CODES, field, place)
+            }
+            PartId::RowCodeList(field, list) => {
+                let tree = self.field(field as usize).tree();
+                let place = (list < tree.lists()).then(|| rows_place(tree, list))??;
+                self.0.inside(SectionKind::ROW_CODES, field, place)
             }
         }
     }
@@ -535,6 +540,14 @@ impl Segment {
         }
     }
 
+    /// The part with the row codes of one list; the one with all of them if that was added. Needs the tree.
+    pub fn rows_part(&self, field: usize, list: u32) -> PartId {
+        match self.field(field).row_codes {
+            Some(_) => PartId::Section(SectionKind::ROW_CODES, field as u8),
+            None => PartId::RowCodeList(field as u8, list),
+        }
+    }
+
     /// The tree of a field, if it was added.
     pub fn clusters(&self, field: usize) -> Option<&Index> {
         self.field(field).tree.as_deref()
@@ -548,6 +561,7 @@ impl Segment {
             all: field.codes.as_deref(),
             lists: &field.code_lists,
             rows: field.row_codes.as_ref(),
+            rows_of_lists: &field.row_lists,
         }
     }
 

@@ -72,7 +72,7 @@ impl Near {
             }
             PartId::KeyBlock(block) => Some((&self.keys, block)),
             PartId::MetadataBlock(block) => Some((&self.metadata, block)),
-            PartId::Section(..) | PartId::CodeList(..) => None,
+            PartId::Section(..) | PartId::CodeList(..) | PartId::RowCodeList(..) => None,
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use vb_search::ann::{Built, Index, Whole, build};
+use vb_search::ann::{Built, Index, Slots, Whole, build};
 
 use super::chunk::ChunkView;
 use super::clusters::params;
@@ -19,6 +19,7 @@ use crate::fetch::Origin;
 pub(crate) struct RunCodes {
     index: Index,
     built: Built,
+    slots: Option<Slots>,
 }
 
 impl RunCodes {
@@ -27,7 +28,12 @@ impl RunCodes {
     }
 
     pub(crate) fn source(&self) -> Whole<'_> {
-        Whole { index: &self.index, lists: &self.built.lists, codes: &self.built.codes }
+        Whole {
+            index: &self.index,
+            lists: &self.built.lists,
+            codes: &self.built.codes,
+            slots: self.slots.as_ref(),
+        }
     }
 }
 
@@ -74,8 +80,9 @@ impl Wish {
         let built = build(&vectors, params(origin, field), origin.context.kernels);
         let index = Index::open(&built.tree);
         let index = index.expect("what was just built opens");
+        let slots = index.slots(&built.lists).expect("each row has its first list");
         // Nobody else has begun it.
-        let _ = cells[field].codes.set(RunCodes { index, built });
+        let _ = cells[field].codes.set(RunCodes { index, built, slots });
     }
 }
 

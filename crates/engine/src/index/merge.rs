@@ -354,7 +354,8 @@ fn least_bytes(part: PartId) -> u64 {
         PartId::Section(..)
         | PartId::VectorExtent(..)
         | PartId::KeyBlock(_)
-        | PartId::CodeList(..) => 0,
+        | PartId::CodeList(..)
+        | PartId::RowCodeList(..) => 0,
     }
 }
 

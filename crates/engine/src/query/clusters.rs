@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use vb_search::ann::{self, Outcome, Request, RowMask, Searcher, Whole, Work};
+use vb_search::ann::{self, Outcome, Request, RowCodes, RowMask, Searcher, Whole, Work};
 use vb_search::{
     Candidate, CodesSource, Corrupt, DocId, KeyOrder, Part, PartId, Place, PreparedQuery,
     SectionKind, Segment, TopK, rank_row,
@@ -23,6 +23,9 @@ use crate::error::Error;
 use crate::fetch::{Loaded, Missing, Wanted, window_bytes};
 use crate::index::codes::Cell;
 use crate::index::view::View;
+
+/// Row codes are read list by list where one in so many rows counts, at least.
+const SPARSE: u64 = 4;
 
 /// About the size of an extent, for cutting candidates into windows.
 const EXTENT_BYTES: usize = 16 << 10;
@@ -50,7 +53,11 @@ impl Target {
             None => {
                 let segment = &segments[self.source];
                 let index = segment.clusters(field).expect("targets have a tree");
-                ann::Part { index, source: Codes::Segment(segment.codes(field)), allowed }
+                let count = allowed.map_or(index.rows(), RowMask::count);
+                let is_sparse = u64::from(count) * SPARSE < u64::from(index.rows());
+                let codes = segment.codes(field);
+                let source = if is_sparse { Codes::Sparse(codes) } else { Codes::Segment(codes) };
+                ann::Part { index, source, allowed }
             }
             Some(cells) => {
                 let codes = cells[field].get().expect("targets have codes");
@@ -77,6 +84,8 @@ impl Target {
 #[derive(Clone, Copy, Debug)]
 enum Codes<'a> {
     Segment(CodesSource<'a>),
+    /// Of a segment of which few rows count: row codes of whole lists would be read for one or two of them.
+    Sparse(CodesSource<'a>),
     Run(Whole<'a>),
 }
 
@@ -84,24 +93,35 @@ impl ann::Source for Codes<'_> {
     #[inline]
     fn list(&self, list: u32) -> Option<&[u8]> {
         match self {
-            Self::Segment(codes) => codes.list(list),
+            Self::Segment(codes) | Self::Sparse(codes) => codes.list(list),
             Self::Run(codes) => codes.list(list),
         }
     }
 
     #[inline]
-    fn has_rows(&self) -> bool {
+    fn row_codes(&self) -> RowCodes {
         match self {
-            Self::Segment(codes) => codes.has_rows(),
-            Self::Run(codes) => codes.has_rows(),
+            Self::Segment(codes) => codes.row_codes(),
+            Self::Sparse(codes) => match codes.row_codes() {
+                RowCodes::All => RowCodes::All,
+                RowCodes::OfLists | RowCodes::None => RowCodes::None,
+            },
+            Self::Run(codes) => codes.row_codes(),
         }
     }
 
     #[inline]
     fn row(&self, row: u32) -> Option<&[u8]> {
         match self {
-            Self::Segment(codes) => codes.row(row),
+            Self::Segment(codes) | Self::Sparse(codes) => codes.row(row),
             Self::Run(codes) => codes.row(row),
+        }
+    }
+
+    fn rows(&self, list: u32) -> Option<&[u8]> {
+        match self {
+            Self::Segment(codes) | Self::Sparse(codes) => codes.rows(list),
+            Self::Run(codes) => codes.rows(list),
         }
     }
 }
@@ -247,12 +267,17 @@ impl Probe {
                     Ok(work)
                 }
                 Outcome::Missing => {
-                    let missing = searcher.missing().iter();
-                    let wanted = missing.map(|(part, list)| {
-                        let source = targets[*part as usize].source;
-                        (source, segments[source].list_part(wish.field, *list))
+                    let name = |part: u32, name: &dyn Fn(&Segment) -> PartId| {
+                        let source = targets[part as usize].source;
+                        (source, name(&segments[source]))
+                    };
+                    let lists = searcher.missing().iter().map(|&(part, list)| {
+                        name(part, &|segment| segment.list_part(wish.field, list))
                     });
-                    Err(wanted.collect())
+                    let rows = searcher.missing_rows().iter().map(|&(part, list)| {
+                        name(part, &|segment| segment.rows_part(wish.field, list))
+                    });
+                    Err(lists.chain(rows).collect())
                 }
             }
         })

@@ -11,7 +11,6 @@
 //!   merge           also an index merged from four of a quarter each, one after another
 //!   drift           rows of one distribution, then more and more of another, merged step by step
 //!   bits=4|8        bits of the second stage (default: by dimension)
-//!   clustered       rows numbered list by list
 //!   rows=N          only the first N rows
 //!   queries=N       only the first N queries (default 1000)
 //! ANN_DATA          the folder of the sets (default bench/data/work)
@@ -29,7 +28,7 @@ use data::{Set, exact};
 use measure::{Run, Segment, process_seconds};
 use vb_kernel::Kernels;
 use vb_search::Metric;
-use vb_search::ann::{Params, Request, RowBits, RowOrder};
+use vb_search::ann::{Params, Request, RowBits};
 
 /// What to measure.
 struct Bench {
@@ -68,9 +67,6 @@ impl Bench {
             Some("4") => bench.params.row_bits = RowBits::Four,
             Some("8") => bench.params.row_bits = RowBits::Eight,
             _ => {}
-        }
-        if bench.has("clustered") {
-            bench.params.order = RowOrder::Clustered;
         }
         bench
     }
@@ -118,7 +114,7 @@ impl Bench {
 
     /// Merges an index of the first quarter with those of the others, one after another.
     fn merge_quarters(&self) -> Segment {
-        let params = Params { order: RowOrder::AsGiven, ..self.params };
+        let params = self.params;
         let size = self.set.rows().div_ceil(4) * self.set.dimension;
         let build = |vectors: &[f32]| Segment::build(vectors, 0, params, self.kernels);
         let mut quarters = self.set.base.chunks(size).map(build);

@@ -1,16 +1,22 @@
 //! Indexes, searched and timed.
 
+use bytes::Bytes;
 use vb_kernel::Kernels;
+use vb_search::aligned;
 use vb_search::ann::{
     Builder, Built, Index, MergeInput, Near, Outcome, Params, Part, Request, RowMask, Searcher,
-    Whole, Work, merge,
+    Slots, Whole, Work, merge,
 };
 
 /// One index and the floats of its rows.
 pub(crate) struct Segment {
     pub(crate) built: Built,
+    /// Both as segments have them in memory.
+    lists: Bytes,
+    codes: Bytes,
     pub(crate) index: Index,
-    /// The vectors in the order of the index's rows.
+    slots: Option<Slots>,
+    /// The vectors, row by row.
     pub(crate) floats: Vec<f32>,
     /// What its first pushed row is called.
     pub(crate) start: u32,
@@ -21,9 +27,7 @@ impl Segment {
         let mut builder = Builder::new(params, kernels);
         vectors.chunks(4096 * params.dimension).for_each(|rows| builder.push(rows));
         let built = builder.finish();
-        let row = |old: &u32| &vectors[*old as usize * params.dimension..][..params.dimension];
-        let floats = built.order.iter().flat_map(row).copied().collect();
-        Self { index: open(&built), built, floats, start }
+        Self::open(built, vectors.to_vec(), start)
     }
 
     /// This one with the rows of another after its own.
@@ -34,7 +38,14 @@ impl Segment {
         let inputs = [self.input(of_a), other.input(of_b)];
         let built = merge(params, &inputs, a.rows() + b.rows(), kernels).expect("just built");
         let floats = [self.floats.as_slice(), &other.floats].concat();
-        Self { index: open(&built), built, floats, start: self.start }
+        Self::open(built, floats, self.start)
+    }
+
+    fn open(built: Built, floats: Vec<f32>, start: u32) -> Self {
+        let index = Index::open(&built.tree).expect("it was just built");
+        let slots = index.slots(&built.lists).expect("it was just built");
+        let [lists, codes] = [&built.lists, &built.codes].map(|section| aligned(section));
+        Self { built, lists, codes, index, slots, floats, start }
     }
 
     fn input<'a>(&'a self, rows: &'a [u32]) -> MergeInput<'a> {
@@ -43,21 +54,18 @@ impl Segment {
     }
 
     fn part<'a>(&'a self, run: &Run<'a>) -> Part<'a, Whole<'a>> {
-        let (index, built) = (&self.index, &self.built);
-        let codes = if run.has_codes { built.codes.as_slice() } else { &[] };
-        Part { index, source: Whole { index, lists: &built.lists, codes }, allowed: run.mask }
+        let index = &self.index;
+        let codes = if run.has_codes { &*self.codes } else { &[] };
+        let source = Whole { index, lists: &self.lists, codes, slots: self.slots.as_ref() };
+        Part { index, source, allowed: run.mask }
     }
 
     /// The mask of the rows that `allowed` holds for.
     pub(crate) fn mask(&self, allowed: &[bool]) -> RowMask {
         let counts = |old: &u32| allowed[*old as usize];
-        let rows = (0..).zip(&self.built.order).filter(|(_, old)| counts(old));
-        RowMask::from_bitmap(&rows.map(|(row, _)| row).collect(), self.index.rows())
+        let rows = (0..self.index.rows()).filter(counts);
+        RowMask::from_bitmap(&rows.collect(), self.index.rows())
     }
-}
-
-fn open(built: &Built) -> Index {
-    Index::open(&built.tree).expect("it was just built")
 }
 
 /// What is measured.
@@ -141,7 +149,7 @@ impl Run<'_> {
 
     fn name(&self, near: Near) -> u32 {
         let segment = &self.segments[near.part as usize];
-        segment.start + segment.built.order[near.row as usize]
+        segment.start + near.row
     }
 
     /// The nearest by exact distance, and what it took.

@@ -1,6 +1,6 @@
 //! Queries and rows of other distributions.
 
-use vb_search::ann::{Params, Request, RowOrder};
+use vb_search::ann::Request;
 
 use super::Bench;
 use super::data::{Random, Set, exact, normalise};
@@ -77,7 +77,7 @@ impl Bench {
         let other = self.other();
         let new = Set::resized(&other.base, other.dimension, dimension);
         let new_queries = Set::resized(&other.queries, other.dimension, dimension);
-        let params = Params { order: RowOrder::AsGiven, ..self.params };
+        let params = self.params;
         let (old, new) = (shuffled(&self.set.base, dimension), shuffled(&new, dimension));
         let mut merged = Segment::build(&old[..FIRST * dimension], 0, params, self.kernels);
         let queries = [&self.set.queries, &new_queries];

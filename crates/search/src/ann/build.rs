@@ -9,7 +9,8 @@ use vb_kernel::Kernels;
 use super::cluster::{Clusters, Vectors, cluster};
 use super::codes::{ListEncoder, encode_row};
 use super::index::{Index, List, rotate};
-use super::params::{Params, RowOrder, Shape};
+use super::order::permute;
+use super::params::{Params, Shape};
 use super::recall::Model;
 use super::rotation::Rotation;
 use super::{FLAT_LIST_ROWS, FLAT_ROWS};
@@ -32,10 +33,10 @@ pub struct Built {
     pub tree: Vec<u8>,
     /// A run per list, [`Index::list_place`].
     pub lists: Vec<u8>,
-    /// A row after the other, [`Index::row_place`].
+    /// A row after the other, list by list, [`Index::rows_place`].
     pub codes: Vec<u8>,
-    /// Which of the pushed rows each row is: all in turn, unless they are [`RowOrder::Clustered`].
-    pub order: Vec<u32>,
+    /// How many rows there are.
+    pub rows: u32,
 }
 
 /// Collects the vectors of an index.
@@ -200,13 +201,9 @@ pub(super) fn assemble(
         Some(tree) => tree.centroids(),
         None => vec![0.0; rows.div_ceil(FLAT_LIST_ROWS) * shape.padded()],
     };
-    let mut members = match clusters {
+    let members = match clusters {
         Some(clusters) => clusters.members(shape.padded()),
         None => flat_members(rows),
-    };
-    let order = match params.order {
-        RowOrder::AsGiven => (0..rows as u32).collect(),
-        RowOrder::Clustered => renumber(&mut members, rows, &mut codes, shape),
     };
     let vectors = Vectors { bytes: &codes, shape };
     let runs = encode_lists(vectors, &centroids, &members);
@@ -214,7 +211,9 @@ pub(super) fn assemble(
         start: 0,
         count: members.rows.len() as u32,
         firsts: members.firsts as u32,
+        before: 0,
         crc: crc32c::crc32c(run),
+        codes_crc: 0,
         spread: *spread,
     });
     let entries = entries.collect();
@@ -224,7 +223,13 @@ pub(super) fn assemble(
         lists[list.start as usize..][..run.len()].copy_from_slice(run);
     }
     index.model = super::calibrate::model(&mut index, &lists, &codes, params.seed, kernels);
-    Built { tree: index.encode(), lists, codes, order }
+    let firsts = members.iter().flat_map(|list| &list.rows[..list.firsts]);
+    permute(&mut codes, shape.row_bytes(), &firsts.copied().collect::<Vec<_>>());
+    let places: Vec<_> = (0..index.lists()).filter_map(|list| index.rows_place(list)).collect();
+    for (list, place) in index.lists.iter_mut().zip(places) {
+        list.codes_crc = crc32c::crc32c(&codes[place.start as usize..place.end as usize]);
+    }
+    Built { tree: index.encode(), lists, codes, rows: rows as u32 }
 }
 
 /// The rows of a list: those that are nearest to its centroid, then those of which it is the second list.
@@ -238,20 +243,6 @@ fn flat_members(rows: usize) -> Vec<Members> {
     let all: Vec<u32> = (0..rows as u32).collect();
     let part = |rows: &[u32]| Members { rows: rows.to_vec(), firsts: rows.len() };
     all.chunks(FLAT_LIST_ROWS).map(part).collect()
-}
-
-/// Numbers rows list by list; returns the old number of each.
-fn renumber(members: &mut [Members], rows: usize, codes: &mut Vec<u8>, shape: Shape) -> Vec<u32> {
-    let firsts = members.iter().flat_map(|list| &list.rows[..list.firsts]);
-    let order: Vec<u32> = firsts.copied().collect();
-    let mut new = vec![0u32; rows];
-    (0..).zip(&order).for_each(|(row, &old)| new[old as usize] = row);
-    members.iter_mut().flat_map(|list| &mut list.rows).for_each(|row| *row = new[*row as usize]);
-    let bytes = shape.row_bytes();
-    let row = |&old: &u32| &codes[old as usize * bytes..][..bytes];
-    let sorted: Vec<u8> = order.iter().flat_map(row).copied().collect();
-    *codes = sorted;
-    order
 }
 
 fn encode_lists(

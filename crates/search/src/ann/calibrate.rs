@@ -28,7 +28,7 @@ const STOP_FIRST: f32 = 1.0;
 const STOP_RATIO: f32 = 1.15;
 const STOPS: usize = 250;
 
-/// The model of an index with a tree; of a flat one only the length is asked.
+/// The model of an index with a tree; of a flat one only the length is asked. Its CODES are by the numbers of rows still.
 pub(super) fn model(
     index: &mut Index,
     lists: &[u8],
@@ -45,10 +45,12 @@ pub(super) fn model(
     let traces: Vec<Vec<Noted>> =
         sample.par_iter().map(|row| trace(index, lists, codes, *row, kernels)).collect();
     let model = Model { stops: stops(&traces), ..index.model };
-    let stop = model.stop(Request::TARGET);
-    let mut needed: Vec<usize> = traces.iter().map(|trace| first_beyond(trace, stop)).collect();
-    needed.sort_unstable();
-    Model { lists_at_start: (OPENING + needed[needed.len() * 3 / 4]) as u32, ..model }
+    let lists_at_start = model.stops.map(|stop| {
+        let mut needed: Vec<usize> = traces.iter().map(|trace| first_beyond(trace, stop)).collect();
+        needed.sort_unstable();
+        (OPENING + needed[needed.len() * 3 / 4]) as u32
+    });
+    Model { lists_at_start, ..model }
 }
 
 /// Root mean square of the lengths of rows.
@@ -73,7 +75,7 @@ fn trace(index: &Index, lists: &[u8], codes: &[u8], row: u32, kernels: Kernels) 
     let mut query = vec![0.0; index.shape.padded()];
     vectors.decode(row, &mut query);
     query.iter_mut().zip(&index.centre).for_each(|(value, centre)| *value += centre);
-    let parts = [Part { index, source: Whole { index, lists, codes }, allowed: None }];
+    let parts = [Part { index, source: Whole { index, lists, codes, slots: None }, allowed: None }];
     let request = Request { target: 1.0, lists_max: LISTS, ..Request::nearest(K + 1) };
     let mut searcher = Searcher::new(kernels);
     let (checkpoints, near) = searcher.trace(&query, &parts, &request);

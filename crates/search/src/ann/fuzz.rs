@@ -4,8 +4,8 @@ use vb_kernel::Kernels;
 
 use super::mask::RowMask;
 use super::merge::{DROPPED, MergeInput, merge};
-use super::params::{Params, RowOrder};
-use super::{Index, Outcome, Part, Request, Searcher, Whole};
+use super::params::Params;
+use super::{Index, Outcome, Part, Request, Searcher, Slots, Whole};
 
 /// Rows of a fuzzed index; more would only be slow.
 const ROWS_MAX: u32 = 20_000;
@@ -23,13 +23,14 @@ pub fn fuzz(bytes: &[u8]) {
             _ = index.check_list(list, run);
         }
     }
-    search(&index, lists, codes);
+    let is_whole = lists.len() as u64 == index.lists_bytes();
+    let slots = if is_whole { index.slots(lists).ok().flatten() } else { None };
+    search(&index, lists, codes, slots.as_ref());
     if lists.len() as u64 == index.lists_bytes() && codes.len() as u64 == index.codes_bytes() {
         let params = Params {
             metric: index.metric(),
             dimension: index.dimension(),
             row_bits: index.shape.row_bits,
-            order: RowOrder::AsGiven,
             seed: 1,
         };
         // Half of the rows: merging 20,000 of 4,096 dimensions takes too long.
@@ -41,7 +42,7 @@ pub fn fuzz(bytes: &[u8]) {
     }
 }
 
-fn search(index: &Index, lists: &[u8], codes: &[u8]) {
+fn search(index: &Index, lists: &[u8], codes: &[u8], slots: Option<&Slots>) {
     let vector: Vec<f32> = (0..index.dimension()).map(|place| place as f32 / 7.0 - 1.0).collect();
     let every = |n: usize| {
         let bits = (0..index.rows() as usize).filter(|row| row % n == 0);
@@ -51,7 +52,7 @@ fn search(index: &Index, lists: &[u8], codes: &[u8]) {
     let mut searcher = Searcher::new(Kernels::detect());
     for codes in [codes, &[]] {
         for allowed in [None, Some(&masks[0]), Some(&masks[1])] {
-            let parts = [Part { index, source: Whole { index, lists, codes }, allowed }];
+            let parts = [Part { index, source: Whole { index, lists, codes, slots }, allowed }];
             let outcome = searcher.search(&vector, &parts, &Request::nearest(10));
             if outcome == Outcome::Missing {
                 assert!(!searcher.missing().is_empty(), "something to load");

@@ -1,11 +1,21 @@
 //! The TREE section, opened: what every search starts from.
 //!
 //! ```text
-//! u8 x 4 "VBAN" | u16 version = 1 | u8 metric | u8 row bits | u32 dimension D | u32 rows | u32 lists L
-//! u32 groups G | u32 children C | f32 stop x 8 | u32 lists at start | f32 length of rows
+//! u8 x 4 "VBAN" | u16 version = 2 | u8 metric | u8 row bits | u32 dimension D | u32 rows | u32 lists L
+//! u32 groups G | u32 children C | f32 stop x 8 | u32 lists at start x 8 | f32 length of rows
 //! f32 rotated centre x P                             P is D rounded up to a multiple of 8
 //! f32 coarse x G P
 //! u32 first child x (G + 1)
+//! child x C:    u32 list
+//! centroid x L: f32 low | f32 step | f32 squared norm; none if there are no groups
+//! u8 code x L P
+//! list x L:     u32 vectors | u32 of them in their first list | u32 CRC32C of its run | f32 mean squared residual
+//!               u32 CRC32C of the rows of CODES whose first list it is
+//! ```
+//!
+//! Version 1 had one number of lists at start, a centroid beside each child, and rows of CODES by their numbers:
+//!
+//! ```text
 //! child x C:    u32 list | f32 low | f32 step | f32 squared norm
 //! u8 code x C P
 //! list x L:     u32 vectors | u32 of them in their first list | u32 CRC32C of its run | f32 mean squared residual
@@ -17,14 +27,16 @@
 //! run:    block of 32 vectors x B (see vb_kernel) | u32 row x 32 B (u32::MAX where none is)
 //! ```
 //!
-//! CODES is a row after the other; see `codes`. A flat index has neither groups nor children: the centroid of
-//! each list is the centre.
+//! CODES is a row after the other, list by list: of each those whose first list it is, which come first in its run, in the
+//! same order. So what a search needs of a list lies in two places. For rows see `codes`. A flat index has neither groups nor
+//! children: the centroid of each list is the centre, and the order of rows is that of their numbers.
 
 use std::ops::Range;
 
 use vb_kernel::{BLOCK, Kernels};
 
 use super::codes::NO_ROW;
+use super::order::{RowOrder, Slots};
 use super::params::{RowBits, Shape};
 use super::recall::Model;
 use super::rotation::Rotation;
@@ -33,10 +45,13 @@ use crate::decode::{Corrupt, Input};
 use crate::schema::Metric;
 
 const MAGIC: &[u8; 4] = b"VBAN";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+const VERSION_BY_NUMBER: u16 = 1;
 const DIMENSION_MAX: u32 = 1 << 16;
 const ROWS_MAX: u32 = 1 << 30;
+/// Bytes of a list in version 1, and what there is besides since.
 const LIST_BYTES: usize = 16;
+const CODES_CRC_BYTES: usize = 4;
 const PART: &str = "tree of a vector index";
 
 /// The lists of one vector field of one segment; see the module's source for its bytes.
@@ -53,6 +68,8 @@ pub struct Index {
     pub(super) lists: Vec<List>,
     /// On average, at least 1.
     pub(super) rows_per_list: f32,
+    /// How rows of CODES are ordered.
+    pub(super) order: RowOrder,
 }
 
 /// Where a list lies and what is in it.
@@ -62,7 +79,11 @@ pub(super) struct List {
     pub(super) count: u32,
     /// Those whose first list it is; they come first.
     pub(super) firsts: u32,
+    /// How many rows have an earlier list as their first.
+    pub(super) before: u32,
     pub(super) crc: u32,
+    /// Of the rows of CODES whose first list it is.
+    pub(super) codes_crc: u32,
     /// Mean squared length of its residuals.
     pub(super) spread: f32,
 }
@@ -77,7 +98,7 @@ impl Index {
         let mut input = Input::new(PART, tree);
         let header = Header::decode(&mut input)?;
         let shape = header.shape;
-        let model = Model::decode(&mut input)?;
+        let model = Model::decode(&mut input, header.is_by_list)?;
         let centre = floats(&mut input, 1, shape.padded())?;
         let sizes = TreeSizes {
             dimension: shape.padded(),
@@ -88,16 +109,26 @@ impl Index {
         let tree = match header.groups {
             0 if header.children == 0 => None,
             0 => return Err(input.corrupt("children of no group")),
-            _ => Some(Tree::decode(&mut input, sizes, kernels)?),
+            _ if header.is_by_list => Some(Tree::decode(&mut input, sizes, kernels)?),
+            _ => Some(Tree::decode_by_child(&mut input, sizes, kernels)?),
         };
-        let (lists, _) = take(&mut input, header.lists, LIST_BYTES)?.as_chunks::<LIST_BYTES>();
-        let lists: Vec<List> = lists.iter().map(List::decode).collect();
+        let bytes = LIST_BYTES + if header.is_by_list { CODES_CRC_BYTES } else { 0 };
+        let lists = take(&mut input, header.lists, bytes)?.chunks_exact(bytes);
+        let lists: Vec<List> = lists.map(List::decode).collect();
         input.end()?;
         let (rows, held) = (u64::from(header.rows), lists.iter().map(|list| u64::from(list.count)));
         if !(rows..=2 * rows).contains(&held.sum()) {
             return Err(input.corrupt("number of rows in lists"));
         }
-        Ok(Self::new(shape, header.rows, centre, model, tree, lists))
+        let firsts: u64 = lists.iter().map(|list| u64::from(list.firsts)).sum();
+        if header.is_by_list && firsts != rows {
+            return Err(input.corrupt("number of rows in first lists"));
+        }
+        let mut index = Self::new(shape, header.rows, centre, model, tree, lists);
+        if !header.is_by_list {
+            index.order = RowOrder::ByNumber;
+        }
+        Ok(index)
     }
 
     /// Of lists whose starts are still to be found.
@@ -112,12 +143,15 @@ impl Index {
         let rotation = Rotation::new(shape.dimension);
         let held: u64 = lists.iter().map(|list| u64::from(list.count)).sum();
         let rows_per_list = (held as f32 / lists.len().max(1) as f32).max(1.0);
-        let mut index = Self { shape, rows, centre, rotation, model, tree, lists, rows_per_list };
-        let mut start = 0u64;
+        let order = RowOrder::ByList;
+        let mut index =
+            Self { shape, rows, centre, rotation, model, tree, lists, rows_per_list, order };
+        let (mut start, mut before) = (0u64, 0u32);
         for list in &mut index.lists {
-            list.start = start;
+            (list.start, list.before) = (start, before);
             start +=
                 (shape.run_bytes(list.count as usize) as u64).next_multiple_of(Self::RUN_ALIGN);
+            before = before.saturating_add(list.firsts);
         }
         index
     }
@@ -142,6 +176,7 @@ impl Index {
             lists: self.lists.len(),
             groups: self.tree.as_ref().map_or(0, Tree::groups),
             children: self.tree.as_ref().map_or(0, Tree::children),
+            is_by_list: true,
         }
     }
 
@@ -218,10 +253,52 @@ impl Index {
         self.shape.row_bytes()
     }
 
-    /// Where a row lies in the CODES section.
-    pub fn row_place(&self, row: u32) -> Range<u64> {
+    /// Where the rows of a list lie in the CODES section: those whose first list it is. `None` if they do not lie together.
+    ///
+    /// # Panics
+    /// If there is no such list.
+    pub fn rows_place(&self, list: u32) -> Option<Range<u64>> {
+        let list = &self.lists[list as usize];
         let bytes = self.shape.row_bytes() as u64;
-        u64::from(row) * bytes..(u64::from(row) + 1) * bytes
+        let start = u64::from(list.before) * bytes;
+        (self.order == RowOrder::ByList).then(|| start..start + u64::from(list.firsts) * bytes)
+    }
+
+    /// A row among all of CODES.
+    #[inline]
+    pub(crate) fn row_in<'a>(
+        &self,
+        codes: &'a [u8],
+        slots: Option<&Slots>,
+        row: u32,
+    ) -> Option<&'a [u8]> {
+        let slot = match slots {
+            Some(slots) => slots.of(row)?,
+            None => row,
+        };
+        let bytes = self.row_bytes();
+        let start = slot as usize * bytes;
+        codes.get(start..start + bytes)
+    }
+
+    /// Checks rows of a list against their length and checksum.
+    pub fn check_rows(&self, list: u32, rows: &[u8]) -> Result<(), Corrupt> {
+        let corrupt = |what| Corrupt { part: "row codes of a list", what };
+        let place = (list < self.lists()).then(|| self.rows_place(list)).flatten();
+        let place = place.ok_or(corrupt("no such list"))?;
+        if rows.len() as u64 != place.end - place.start {
+            return Err(corrupt("length"));
+        }
+        let is_right = crc32c::crc32c(rows) == self.rows_crc(list);
+        if is_right { Ok(()) } else { Err(corrupt("checksum")) }
+    }
+
+    /// CRC32C of the rows of a list; see [`Index::rows_place`].
+    ///
+    /// # Panics
+    /// If there is no such list.
+    pub fn rows_crc(&self, list: u32) -> u32 {
+        self.lists[list as usize].codes_crc
     }
 
     /// Bytes of the CODES section.
@@ -289,6 +366,8 @@ struct Header {
     lists: usize,
     groups: usize,
     children: usize,
+    /// Since version 2.
+    is_by_list: bool,
 }
 
 impl Header {
@@ -311,9 +390,14 @@ impl Header {
     }
 
     fn decode(input: &mut Input<'_>) -> Result<Self, Corrupt> {
-        if input.take(4)? != MAGIC || input.u16()? != VERSION {
-            return Err(input.corrupt("version"));
+        if input.take(4)? != MAGIC {
+            return Err(input.corrupt("start"));
         }
+        let is_by_list = match input.u16()? {
+            VERSION => true,
+            VERSION_BY_NUMBER => false,
+            _ => return Err(input.corrupt("version")),
+        };
         let metric = match input.u8()? {
             0 => Metric::Euclidean,
             1 => Metric::Cosine,
@@ -335,7 +419,8 @@ impl Header {
             return Err(input.corrupt("number of rows"));
         }
         let mut count = || input.u32().map(|count| count as usize);
-        Ok(Self { shape, rows, lists: count()?, groups: count()?, children: count()? })
+        let [lists, groups, children] = [count()?, count()?, count()?];
+        Ok(Self { shape, rows, lists, groups, children, is_by_list })
     }
 }
 
@@ -345,13 +430,16 @@ impl List {
         out.extend(self.firsts.to_le_bytes());
         out.extend(self.crc.to_le_bytes());
         out.extend(self.spread.to_le_bytes());
+        out.extend(self.codes_crc.to_le_bytes());
     }
 
-    fn decode(bytes: &[u8; LIST_BYTES]) -> Self {
+    /// Of either version.
+    fn decode(bytes: &[u8]) -> Self {
         let (words, _) = bytes.as_chunks::<4>();
         let [count, firsts, crc] = [0, 1, 2].map(|place| u32::from_le_bytes(words[place]));
         let spread = f32::from_le_bytes(words[3]);
-        Self { start: 0, count, firsts: firsts.min(count), crc, spread }
+        let codes_crc = words.get(4).map_or(0, |word| u32::from_le_bytes(*word));
+        Self { start: 0, count, firsts: firsts.min(count), before: 0, crc, codes_crc, spread }
     }
 }
 

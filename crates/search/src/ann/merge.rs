@@ -28,16 +28,16 @@ const CHUNK: usize = 512;
 pub struct MergeInput<'a> {
     /// Its opened TREE section.
     pub index: &'a Index,
-    /// Its LISTS section.
+    /// Its LISTS section, whole.
     pub lists: &'a [u8],
-    /// Its CODES section.
+    /// Its CODES section, whole.
     pub codes: &'a [u8],
     /// For each of its rows, its number in the merged index, or [`DROPPED`].
     pub rows: &'a [u32],
 }
 
 /// Merges indexes of the params' metric, dimension and bits into one of `rows` rows. Deterministic as
-/// [`super::Builder::finish`] is. [`Built::order`] is about the new row numbers.
+/// [`super::Builder::finish`] is.
 ///
 /// # Panics
 /// If the inputs are of another shape, or their rows are not given each new number exactly once.
@@ -56,7 +56,9 @@ pub fn merge(
     let centre = base.or(largest).map(|input| input.index.centre.clone());
     let mut centre = centre.unwrap_or_else(|| vec![0.0; shape.padded()]);
     let mut codes = vec![0u8; rows as usize * shape.row_bytes()];
-    inputs.iter().for_each(|input| take_rows(input, &centre, kernels, &mut codes));
+    for input in inputs {
+        take_rows(input, &centre, kernels, &mut codes)?;
+    }
     let far = match shape.row_bits {
         RowBits::Four if base.is_some() => FAR_OF_FOUR_BITS,
         _ => FAR,
@@ -96,18 +98,29 @@ fn check(params: &Params, inputs: &[MergeInput<'_>], rows: u32) -> Result<(), Co
 }
 
 /// Puts the rows of an input where they belong.
-fn take_rows(input: &MergeInput<'_>, centre: &[f32], kernels: Kernels, codes: &mut [u8]) {
+fn take_rows(
+    input: &MergeInput<'_>,
+    centre: &[f32],
+    kernels: Kernels,
+    codes: &mut [u8],
+) -> Result<(), Corrupt> {
     let index = input.index;
+    let order = index.rows_in_order(input.lists)?;
+    let new_number = |slot: usize| -> Option<usize> {
+        let row = order.as_ref().map_or(slot, |order| order[slot] as usize);
+        input.rows.get(row).filter(|row| **row != DROPPED).map(|row| *row as usize)
+    };
     let shape = index.shape;
     let bytes = shape.row_bytes();
     let shift: Vec<f32> = centre.iter().zip(&index.centre).map(|(new, old)| new - old).collect();
-    let mut put = |old: usize, row: &[u8]| {
-        if input.rows[old] != DROPPED {
-            codes[input.rows[old] as usize * bytes..][..bytes].copy_from_slice(row);
+    let mut put = |slot: usize, row: &[u8]| {
+        if let Some(number) = new_number(slot) {
+            codes[number * bytes..][..bytes].copy_from_slice(row);
         }
     };
     if shift.iter().all(|value| *value == 0.0) {
-        return input.codes.chunks_exact(bytes).enumerate().for_each(|(old, row)| put(old, row));
+        input.codes.chunks_exact(bytes).enumerate().for_each(|(slot, row)| put(slot, row));
+        return Ok(());
     }
     let encoder = RowEncoder { shape, centre: &shift, kernels };
     let encode = |rows: &[u8]| {
@@ -119,7 +132,8 @@ fn take_rows(input: &MergeInput<'_>, centre: &[f32], kernels: Kernels, codes: &m
     };
     let encoded: Vec<Vec<u8>> = input.codes.par_chunks(CHUNK * bytes).map(encode).collect();
     let rows = encoded.iter().flat_map(|rows| rows.chunks_exact(bytes));
-    rows.enumerate().for_each(|(old, row)| put(old, row));
+    rows.enumerate().for_each(|(slot, row)| put(slot, row));
+    Ok(())
 }
 
 /// The lists of an input, with the new row numbers.

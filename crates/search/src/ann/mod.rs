@@ -20,6 +20,7 @@ mod fuzz;
 mod index;
 mod mask;
 mod merge;
+mod order;
 mod params;
 mod random;
 mod ranked;
@@ -35,9 +36,10 @@ pub use fuzz::fuzz;
 pub use index::Index;
 pub use mask::RowMask;
 pub use merge::{DROPPED, MergeInput, merge};
-pub use params::{Params, RowBits, RowOrder};
+pub use order::Slots;
+pub use params::{Params, RowBits};
 pub use search::{Near, Outcome, Request, Searcher, Work};
-pub use source::{Part, Source, Whole};
+pub use source::{Part, RowCodes, Source, Whole};
 
 /// Indexes of fewer rows are flat: searches read all lists.
 pub const FLAT_ROWS: usize = 8192;

@@ -11,15 +11,6 @@ pub enum RowBits {
     Eight,
 }
 
-/// Which row is which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowOrder {
-    /// Rows are numbered as they were pushed.
-    AsGiven,
-    /// Rows are numbered list by list, so that near rows lie close together.
-    Clustered,
-}
-
 /// What an index is built for.
 #[derive(Clone, Copy, Debug)]
 pub struct Params {
@@ -29,8 +20,6 @@ pub struct Params {
     pub dimension: usize,
     /// How rows are kept for the second stage.
     pub row_bits: RowBits,
-    /// Which row is which.
-    pub order: RowOrder,
     /// Decides which vectors are sampled. Equal inputs and seeds give equal bytes.
     pub seed: u64,
 }
@@ -39,7 +28,7 @@ impl Params {
     /// The defaults for vectors of this dimension.
     pub fn new(metric: Metric, dimension: usize) -> Self {
         let row_bits = if dimension < 256 { RowBits::Eight } else { RowBits::Four };
-        Self { metric, dimension, row_bits, order: RowOrder::AsGiven, seed: 0x5EED }
+        Self { metric, dimension, row_bits, seed: 0x5EED }
     }
 
     /// Bytes of memory that a vector takes in an index without a tree, about.

@@ -35,31 +35,38 @@ const STOPS: [f32; 8] = [20.0, 60.0, 150.0, 250.0, 400.0, 900.0, 1800.0, 6000.0]
 pub(super) struct Model {
     /// The strain at which a search for each of [`TARGETS`] stops, ascending.
     pub(super) stops: [f32; 8],
-    /// Lists that most searches at the default target look into.
-    pub(super) lists_at_start: u32,
+    /// Lists that most searches for each of [`TARGETS`] look into, ascending.
+    pub(super) lists_at_start: [u32; 8],
     /// Root mean square of the lengths of rows, around the centre.
     pub(super) length: f32,
 }
 
 impl Default for Model {
     fn default() -> Self {
-        Self { stops: STOPS, lists_at_start: 16, length: 1.0 }
+        Self { stops: STOPS, lists_at_start: [16; 8], length: 1.0 }
     }
 }
 
 impl Model {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.stops.map(f32::to_le_bytes).as_flattened());
-        out.extend(self.lists_at_start.to_le_bytes());
+        out.extend(self.lists_at_start.map(u32::to_le_bytes).as_flattened());
         out.extend(self.length.to_le_bytes());
     }
 
-    pub(super) fn decode(input: &mut Input<'_>) -> Result<Self, Corrupt> {
+    /// Reads what [`Model::encode`] appends, or what version 1 of the section has: the lists of the default target alone.
+    pub(super) fn decode(input: &mut Input<'_>, has_all: bool) -> Result<Self, Corrupt> {
         let mut stops = [0.0; 8];
         for stop in &mut stops {
             *stop = f32::from_bits(input.u32()?);
         }
-        let lists_at_start = input.u32()?.clamp(1, 1 << 20);
+        let mut lists_at_start = [input.u32()?; 8];
+        if has_all {
+            for lists in &mut lists_at_start[1..] {
+                *lists = input.u32()?;
+            }
+        }
+        let lists_at_start = lists_at_start.map(|lists| lists.clamp(1, 1 << 20));
         let length = f32::from_bits(input.u32()?);
         let are_sound = stops.iter().all(|stop| *stop > 0.0) && stops.is_sorted();
         if !are_sound || !length.is_finite() {
@@ -71,6 +78,11 @@ impl Model {
     /// The strain at which a search for `target` stops.
     pub(super) fn stop(&self, target: f32) -> f32 {
         between(target, &TARGETS, &self.stops)
+    }
+
+    /// Lists that most searches for `target` look into.
+    pub(super) fn lists(&self, target: f32) -> f32 {
+        between(target, &TARGETS, &self.lists_at_start.map(|lists| lists as f32))
     }
 
     /// The recall that stopping at a strain stands for.
@@ -153,11 +165,16 @@ mod tests {
 
     #[test]
     fn models_round_trip() {
-        let model = Model { lists_at_start: 40, length: 0.5, ..Model::default() };
+        let lists_at_start = [4, 5, 6, 7, 8, 9, 10, 40];
+        let model = Model { lists_at_start, length: 0.5, ..Model::default() };
         let mut bytes = Vec::new();
         model.encode(&mut bytes);
-        assert_eq!(Model::decode(&mut Input::new("model", &bytes)), Ok(model));
+        assert_eq!(Model::decode(&mut Input::new("model", &bytes), true), Ok(model));
+        let lists_at_start = [4; 8];
+        let before = [&bytes[..36], &bytes[64..]].concat();
+        let known = Model::decode(&mut Input::new("model", &before), false);
+        assert_eq!(known, Ok(Model { lists_at_start, ..model }));
         bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert!(Model::decode(&mut Input::new("model", &bytes)).is_err());
+        assert!(Model::decode(&mut Input::new("model", &bytes), true).is_err());
     }
 }

@@ -21,7 +21,7 @@ use super::index::Index;
 use super::params::RowBits;
 use super::ranked::RankedIn;
 use super::recall::{strain, weight, weight_of_share};
-use super::source::{Part, Source};
+use super::source::{Part, RowCodes, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
 pub(super) use probe::OPENING;
@@ -141,6 +141,9 @@ pub struct Searcher {
     scored: Scored,
     nearest: Vec<Near>,
     missing: Vec<(u32, u32)>,
+    missing_rows: Vec<(u32, u32)>,
+    /// Rows within reach whose codes were not met, by their bounds.
+    unsure: Vec<RankedIn>,
     work: Work,
     trace: Option<Vec<Checkpoint>>,
     /// How many are wanted.
@@ -160,8 +163,8 @@ pub struct Searcher {
     opening: f32,
     /// How far bounds lie below distances in the lists of the opening, at most.
     slack: f32,
-    /// Whether candidates are ranked by CODES.
-    by_codes: bool,
+    /// What all parts have of CODES, and so what candidates are ranked by.
+    rows: RowCodes,
 }
 
 /// The query as one part sees it.
@@ -219,6 +222,8 @@ impl Searcher {
             scored: Scored::new(),
             nearest: Vec::new(),
             missing: Vec::new(),
+            missing_rows: Vec::new(),
+            unsure: Vec::new(),
             work: Work::default(),
             trace: None,
             k: 0,
@@ -230,7 +235,7 @@ impl Searcher {
             limit: f32::INFINITY,
             opening: f32::INFINITY,
             slack: 0.0,
-            by_codes: true,
+            rows: RowCodes::All,
         }
     }
 
@@ -294,16 +299,24 @@ impl Searcher {
         &self.missing
     }
 
+    /// The lists whose rows of CODES it lacked, of this wave too.
+    pub fn missing_rows(&self) -> &[(u32, u32)] {
+        &self.missing_rows
+    }
+
     fn begin<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) {
         self.work = Work { recall: 1.0, ..Work::default() };
         self.nearest.clear();
         self.missing.clear();
+        self.missing_rows.clear();
+        self.unsure.clear();
         self.waiting.clear();
         self.scored.clear();
         self.stops.clear();
         self.flats.clear();
         self.named = 0;
-        self.by_codes = parts.iter().all(|part| part.source.has_rows());
+        let rows = parts.iter().map(|part| part.source.row_codes());
+        self.rows = rows.max().unwrap_or(RowCodes::All);
         self.bound = request.bound;
         self.limit = request.bound;
         self.opening = f32::INFINITY;
@@ -319,7 +332,7 @@ impl Searcher {
         for (query, part) in self.queries.iter_mut().zip(parts) {
             query.fill(&self.rotated, part, request, self.kernels);
         }
-        if self.by_codes {
+        if self.rows != RowCodes::None {
             self.keep_by_codes(parts);
         }
     }

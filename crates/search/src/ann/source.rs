@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::mask::RowMask;
+use super::order::Slots;
 
 /// The bytes of one index, as far as they are loaded. Searches are compiled for each source: keep the methods short.
 pub trait Source {
@@ -9,11 +10,29 @@ pub trait Source {
     /// asked for again.
     fn list(&self, list: u32) -> Option<&[u8]>;
 
-    /// Whether the CODES section can be read: if not, candidates are ranked by their 1-bit codes, and more of them are found.
-    fn has_rows(&self) -> bool;
+    /// What there is of the CODES section.
+    fn row_codes(&self) -> RowCodes;
 
-    /// A row of the CODES section, [`Index::row_place`]; `None` leaves the row out.
+    /// A row of the CODES section, if all of it is there; `None` leaves the row out.
     fn row(&self, row: u32) -> Option<&[u8]>;
+
+    /// The rows of a list, [`Index::rows_place`], if they are loaded. Other lengths count as none. Asked of
+    /// [`RowCodes::OfLists`] alone.
+    fn rows(&self, list: u32) -> Option<&[u8]> {
+        let _ = list;
+        None
+    }
+}
+
+/// What there is of a CODES section; the more comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowCodes {
+    /// All.
+    All,
+    /// What was loaded beside lists: searches name those lists whose rows they lack.
+    OfLists,
+    /// Nothing: candidates are ranked by their 1-bit codes, and more of them are found.
+    None,
 }
 
 /// An index whose sections are in memory.
@@ -25,6 +44,8 @@ pub struct Whole<'a> {
     pub lists: &'a [u8],
     /// The CODES section; empty if it is not there.
     pub codes: &'a [u8],
+    /// [`Index::slots`].
+    pub slots: Option<&'a Slots>,
 }
 
 impl Source for Whole<'_> {
@@ -35,15 +56,13 @@ impl Source for Whole<'_> {
     }
 
     #[inline]
-    fn has_rows(&self) -> bool {
-        !self.codes.is_empty()
+    fn row_codes(&self) -> RowCodes {
+        if self.codes.is_empty() { RowCodes::None } else { RowCodes::All }
     }
 
     #[inline]
     fn row(&self, row: u32) -> Option<&[u8]> {
-        let bytes = self.index.row_bytes();
-        let start = row as usize * bytes;
-        self.codes.get(start..start + bytes)
+        self.index.row_in(self.codes, self.slots, row)
     }
 }
 

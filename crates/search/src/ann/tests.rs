@@ -61,6 +61,7 @@ struct World {
     data: Vec<f32>,
     built: Built,
     index: Index,
+    slots: Option<Slots>,
 }
 
 impl World {
@@ -69,11 +70,12 @@ impl World {
         change(&mut params);
         let built = build(&data, params, Kernels::detect());
         let index = Index::open(&built.tree).expect("it was just built");
-        Self { metric, data, built, index }
+        let slots = index.slots(&built.lists).expect("it was just built");
+        Self { metric, data, built, index, slots }
     }
 
     fn source(&self) -> Whole<'_> {
-        Whole { index: &self.index, lists: &self.built.lists, codes: &self.built.codes }
+        whole(&self.index, &self.built, self.slots.as_ref())
     }
 
     /// Recall of `request` over the queries among the rows of `allowed` (numbers as pushed).
@@ -85,8 +87,7 @@ impl World {
         allowed: Option<&dyn Fn(u32) -> bool>,
     ) -> f64 {
         let counts = |old: u32| allowed.is_none_or(|allowed| allowed(old));
-        let rows = (0..).zip(&self.built.order).filter(|(_, old)| counts(**old));
-        let bits: RoaringBitmap = rows.map(|(row, _)| row).collect();
+        let bits: RoaringBitmap = (0..self.index.rows()).filter(|row| counts(*row)).collect();
         let mask = RowMask::from_bitmap(&bits, self.index.rows());
         let parts =
             [Part { index: &self.index, source, allowed: allowed.is_some().then_some(&mask) }];
@@ -97,8 +98,7 @@ impl World {
             let truth = nearest(self.metric, &self.data, query, all, request.k);
             let outcome = searcher.search(query, &parts, request);
             assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
-            let near = searcher.near().iter().map(|near| self.built.order[near.row as usize]);
-            let mut found: Vec<u32> = near.collect();
+            let mut found: Vec<u32> = searcher.near().iter().map(|near| near.row).collect();
             assert!(found.len() >= truth.len(), "{} of {}", found.len(), truth.len());
             assert!(found.iter().all(|old| counts(*old)), "a row that does not count");
             found = nearest(self.metric, &self.data, query, found.into_iter(), request.k);
@@ -108,6 +108,10 @@ impl World {
         }
         hits as f64 / wanted.max(1) as f64
     }
+}
+
+fn whole<'a>(index: &'a Index, built: &'a Built, slots: Option<&'a Slots>) -> Whole<'a> {
+    Whole { index, lists: &built.lists, codes: &built.codes, slots }
 }
 
 fn request(k: usize) -> Request {
@@ -127,16 +131,12 @@ fn every_metric_finds_nearly_all_of_the_nearest() {
 }
 
 #[test]
-fn four_bits_and_another_order_find_as_much() {
+fn four_bits_find_as_much() {
     let world = World::new(Metric::Cosine, vectors(12_000, 1, 9), |params| {
         params.row_bits = RowBits::Four;
-        params.order = RowOrder::Clustered;
     });
     let recall = world.recall(&vectors(60, 2, 9), &request(10), world.source(), None);
     assert!(recall > 0.94, "{recall}");
-    let mut order = world.built.order.clone();
-    order.sort_unstable();
-    assert!(order.into_iter().eq(0..12_000));
 }
 
 /// A cold query has no CODES: more candidates, ranked by 1-bit codes, among which the nearest are.

@@ -14,7 +14,9 @@ use crate::decode::{Corrupt, Input};
 
 /// Groups that each centroid stands in.
 const GROUPS_EACH: usize = 2;
-/// Bytes of a child before its codes.
+/// Bytes of a centroid beside its codes.
+const CENTROID_BYTES: usize = 12;
+/// Those of a child where each had a centroid of its own.
 const CHILD_BYTES: usize = 16;
 
 /// See the module.
@@ -100,15 +102,20 @@ impl Tree {
         values
     }
 
-    /// Appends coarse centroids, starts, children and codes.
+    /// Appends coarse centroids, starts, children, and each centroid once: in memory children of different groups have copies.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.coarse.iter().flat_map(|value| value.to_le_bytes()));
         out.extend(self.starts.iter().flat_map(|value| value.to_le_bytes()));
-        for child in &self.children {
-            out.extend(child.centroid.to_le_bytes());
-            out.extend([child.low, child.step, child.norm].map(f32::to_le_bytes).as_flattened());
+        out.extend(self.children.iter().flat_map(|child| child.centroid.to_le_bytes()));
+        let mut places = vec![0; self.centroids];
+        let children = self.children.iter().enumerate();
+        children.for_each(|(place, child)| places[child.centroid as usize] = place);
+        for &place in &places {
+            let Child { low, step, norm, .. } = self.children[place];
+            out.extend([low, step, norm].map(f32::to_le_bytes).as_flattened());
         }
-        out.extend_from_slice(&self.codes);
+        let codes = |place: &usize| &self.codes[place * self.dimension..][..self.dimension];
+        out.extend(places.iter().flat_map(codes));
     }
 
     /// Reads what [`Tree::encode`] appends.
@@ -117,19 +124,37 @@ impl Tree {
         sizes: TreeSizes,
         kernels: Kernels,
     ) -> Result<Self, Corrupt> {
-        let TreeSizes { dimension, centroids, groups, children } = sizes;
-        let coarse = floats(input, groups, dimension)?;
-        let starts = words(input, groups + 1)?;
-        let ascend = starts.is_sorted() && starts[0] == 0 && starts[groups] as usize == children;
-        check(input, ascend, "starts of groups")?;
+        let (coarse, starts) = groups_of(input, &sizes)?;
+        let TreeSizes { dimension, centroids, .. } = sizes;
+        let numbers = words(input, sizes.children)?;
+        check_children(input, centroids, numbers.iter().copied())?;
+        let (rows, _) = take(input, centroids, CENTROID_BYTES)?.as_chunks::<CENTROID_BYTES>();
+        let once = take(input, centroids, dimension)?;
+        let child = |&centroid: &u32| Child::decode(centroid, &rows[centroid as usize]);
+        let children = numbers.iter().map(child).collect();
+        let of = |&centroid: &u32| &once[centroid as usize * dimension..][..dimension];
+        let mut codes = Vec::with_capacity(numbers.len() * dimension);
+        numbers.iter().for_each(|centroid| codes.extend_from_slice(of(centroid)));
+        let coarse_norms = norms(&coarse, dimension, kernels);
+        Ok(Self { dimension, centroids, coarse, coarse_norms, starts, children, codes })
+    }
+
+    /// Reads what version 1 of the section has: a centroid for each child.
+    pub(super) fn decode_by_child(
+        input: &mut Input<'_>,
+        sizes: TreeSizes,
+        kernels: Kernels,
+    ) -> Result<Self, Corrupt> {
+        let (coarse, starts) = groups_of(input, &sizes)?;
+        let TreeSizes { dimension, centroids, children, .. } = sizes;
         let (rows, _) = take(input, children, CHILD_BYTES)?.as_chunks::<CHILD_BYTES>();
-        let children: Vec<Child> = rows.iter().map(Child::decode).collect();
-        let mut seen = vec![false; centroids];
-        for child in &children {
-            let seen = seen.get_mut(child.centroid as usize);
-            *seen.ok_or(input.corrupt("a child of no list"))? = true;
-        }
-        check(input, seen.iter().all(|seen| *seen), "a list without a centroid")?;
+        let child = |bytes: &[u8; CHILD_BYTES]| {
+            let (number, rest) = bytes.split_first_chunk::<4>().expect("the bytes of a child");
+            let rest = rest.first_chunk().expect("those of its centroid");
+            Child::decode(u32::from_le_bytes(*number), rest)
+        };
+        let children: Vec<Child> = rows.iter().map(child).collect();
+        check_children(input, centroids, children.iter().map(|child| child.centroid))?;
         let codes = take(input, children.len(), dimension)?.to_vec();
         let coarse_norms = norms(&coarse, dimension, kernels);
         Ok(Self { dimension, centroids, coarse, coarse_norms, starts, children, codes })
@@ -250,12 +275,35 @@ impl Scratch {
 }
 
 impl Child {
-    fn decode(bytes: &[u8; CHILD_BYTES]) -> Self {
+    fn decode(centroid: u32, bytes: &[u8; CENTROID_BYTES]) -> Self {
         let (parts, _) = bytes.as_chunks::<4>();
-        let number = |place: usize| f32::from_le_bytes(parts[place]);
-        let centroid = u32::from_le_bytes(parts[0]);
-        Self { centroid, low: number(1), step: number(2), norm: number(3) }
+        let [low, step, norm] = [0, 1, 2].map(|place: usize| f32::from_le_bytes(parts[place]));
+        Self { centroid, low, step, norm }
     }
+}
+
+/// Coarse centroids, and where each group's children start.
+fn groups_of(input: &mut Input<'_>, sizes: &TreeSizes) -> Result<(Vec<f32>, Vec<u32>), Corrupt> {
+    let coarse = floats(input, sizes.groups, sizes.dimension)?;
+    let starts = words(input, sizes.groups + 1)?;
+    let ends = starts[0] == 0 && starts[sizes.groups] as usize == sizes.children;
+    check(input, starts.is_sorted() && ends, "starts of groups")?;
+    Ok((coarse, starts))
+}
+
+/// Checks that children are of lists, and that each list has one, and not more than there are groups for.
+fn check_children(
+    input: &Input<'_>,
+    centroids: usize,
+    children: impl Iterator<Item = u32>,
+) -> Result<(), Corrupt> {
+    let mut seen = vec![0; centroids];
+    for child in children {
+        let seen = seen.get_mut(child as usize);
+        *seen.ok_or(input.corrupt("a child of no list"))? += 1;
+    }
+    check(input, !seen.contains(&0), "a list without a centroid")?;
+    check(input, seen.iter().all(|seen| *seen <= GROUPS_EACH), "a list in too many groups")
 }
 
 fn decode(low: f32, step: f32, codes: &[u8]) -> impl Iterator<Item = f32> + '_ {

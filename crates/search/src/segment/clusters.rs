@@ -6,13 +6,13 @@
 //! row codes:  header (counts: rows, stride) | 48 zero bytes | codes x rows
 //! ```
 //!
-//! What is inside is told in [`crate::ann`]. The tree says where each list lies and has its CRC32C, so
-//! that lists can be read alone. Rows are those of the vectors section, in its order.
+//! What is inside is told in [`crate::ann`]. The tree says where each list lies, and where the row codes of its rows, and has
+//! their CRC32C, so that lists can be read alone. Rows are those of the vectors section.
 
 use super::corrupt;
 use super::section::{Body, SectionKind};
 use super::vectors::{PADDING, VALUES, head};
-use crate::ann::{self, Index};
+use crate::ann::{self, Index, Slots};
 use crate::decode::Corrupt;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -21,9 +21,8 @@ use std::sync::{Arc, OnceLock};
 
 /// The sections of a built index, for a segment of `docs` documents: ROW_CODES, CODES, CENTROIDS.
 pub fn cluster_sections(docs: u32, built: &ann::Built) -> [(SectionKind, Vec<u8>); 3] {
-    let rows = built.order.len();
-    let stride = built.codes.len().checked_div(rows).unwrap_or(0) as u32;
-    let rows = rows as u32;
+    let rows = built.rows;
+    let stride = built.codes.len().checked_div(rows as usize).unwrap_or(0) as u32;
     let wrap = |kind, counts, bytes: &[u8]| {
         let mut out = head(kind, docs, counts);
         out.extend_from_slice(bytes);
@@ -56,19 +55,22 @@ pub(crate) fn open_tree(docs: u32, section: &Bytes) -> Result<Index, Corrupt> {
 #[derive(Debug)]
 pub(crate) struct CodeBytes {
     bytes: Bytes,
-    /// What a look at them against their tree came to: once is enough.
-    checked: OnceLock<Result<(), Corrupt>>,
+    /// How many rows they are of, if they are all lists.
+    rows: u32,
+    /// What a look at them against their tree came to: once is enough. Of all lists, with the places of row codes.
+    checked: OnceLock<Result<Option<Slots>, Corrupt>>,
 }
 
 impl CodeBytes {
     /// Lists as they are stored, without a header.
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self { bytes, checked: OnceLock::new() }
+        Self { bytes, rows: 0, checked: OnceLock::new() }
     }
 
     /// The lists in a codes section.
     pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
-        Ok(Self::new(unwrap(SectionKind::CODES, docs, section)?.0))
+        let (bytes, [rows, _]) = unwrap(SectionKind::CODES, docs, section)?;
+        Ok(Self { rows, ..Self::new(bytes) })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -77,17 +79,30 @@ impl CodeBytes {
 
     /// Checks the bytes as one list of the index.
     pub(crate) fn check_list(&self, index: &Index, list: u32) -> Result<(), Corrupt> {
-        *self.checked.get_or_init(|| index.check_list(list, &self.bytes))
+        let check = || index.check_list(list, &self.bytes).map(|()| None);
+        self.checked.get_or_init(check).as_ref().map(|_| ()).map_err(|cause| *cause)
     }
 
     /// Checks the bytes as all lists of the index.
     pub(crate) fn check_all(&self, index: &Index) -> Result<(), Corrupt> {
-        *self.checked.get_or_init(|| {
+        let check = || {
             (0..index.lists()).try_for_each(|list| {
                 let bytes = slice(&self.bytes, &index.list_place(list));
                 index.check_list(list, bytes.ok_or(corrupt("place of a list"))?)
-            })
-        })
+            })?;
+            index.slots(&self.bytes)
+        };
+        self.checked.get_or_init(check).as_ref().map(|_| ()).map_err(|cause| *cause)
+    }
+
+    /// Where rows stand among the row codes, once all lists were checked.
+    fn slots(&self) -> Option<&Slots> {
+        self.checked.get()?.as_ref().ok()?.as_ref()
+    }
+
+    /// Bytes of memory beside those of the section, once they are checked.
+    pub(crate) fn extra_weight(&self) -> usize {
+        Slots::bytes(self.rows as usize)
     }
 
     /// A list among all, which were checked.
@@ -102,12 +117,20 @@ fn slice<'a>(bytes: &'a [u8], range: &Range<u64>) -> Option<&'a [u8]> {
 
 /// Where a list lies in the codes section, and its CRC32C.
 pub(crate) fn list_place(index: &Index, list: u32) -> (Range<u64>, u32) {
-    let place = index.list_place(list);
-    let at = |offset: u64| offset.saturating_add(VALUES as u64);
-    (at(place.start)..at(place.end), index.list_crc(list))
+    (behind_head(&index.list_place(list)), index.list_crc(list))
 }
 
-/// The codes of all rows.
+/// Where the rows of a list lie in the row codes section, and their CRC32C; `None` if they are not together.
+pub(crate) fn rows_place(index: &Index, list: u32) -> Option<(Range<u64>, u32)> {
+    Some((behind_head(&index.rows_place(list)?), index.rows_crc(list)))
+}
+
+fn behind_head(place: &Range<u64>) -> Range<u64> {
+    let at = |offset: u64| offset.saturating_add(VALUES as u64);
+    at(place.start)..at(place.end)
+}
+
+/// The codes of all rows, or of those of a list.
 #[derive(Clone, Debug)]
 pub(crate) struct RowCodes(Bytes);
 
@@ -116,6 +139,11 @@ impl RowCodes {
         let (bytes, [rows, stride]) = unwrap(SectionKind::ROW_CODES, docs, section)?;
         let length = (rows as usize).checked_mul(stride as usize);
         if length == Some(bytes.len()) { Ok(Self(bytes)) } else { Err(corrupt("row codes")) }
+    }
+
+    /// The rows of one list, as they are stored.
+    pub(crate) fn of_list(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -135,6 +163,14 @@ pub struct CodesSource<'a> {
     pub(super) all: Option<&'a CodeBytes>,
     pub(super) lists: &'a BTreeMap<u32, Arc<CodeBytes>>,
     pub(super) rows: Option<&'a RowCodes>,
+    pub(super) rows_of_lists: &'a BTreeMap<u32, RowCodes>,
+}
+
+impl CodesSource<'_> {
+    /// Whether row codes can be read list by list.
+    fn is_by_list(&self) -> bool {
+        self.index.lists() == 0 || self.index.rows_place(0).is_some()
+    }
 }
 
 impl ann::Source for CodesSource<'_> {
@@ -145,11 +181,29 @@ impl ann::Source for CodesSource<'_> {
         }
     }
 
-    fn has_rows(&self) -> bool {
-        self.rows.is_some()
+    /// All, if the lists are there as well, or those of the lists that were added.
+    #[inline]
+    fn row_codes(&self) -> ann::RowCodes {
+        let is_by_list = self.is_by_list();
+        match self.rows {
+            Some(_) if self.all.is_some() || !is_by_list || self.index.is_flat() => {
+                ann::RowCodes::All
+            }
+            _ if is_by_list => ann::RowCodes::OfLists,
+            _ => ann::RowCodes::None,
+        }
     }
 
+    #[inline]
     fn row(&self, row: u32) -> Option<&[u8]> {
-        slice(self.rows?.bytes(), &self.index.row_place(row))
+        let slots = self.all.and_then(|all| all.slots());
+        self.index.row_in(self.rows?.bytes(), slots, row)
+    }
+
+    fn rows(&self, list: u32) -> Option<&[u8]> {
+        match self.rows {
+            Some(all) => slice(all.bytes(), &self.index.rows_place(list)?),
+            None => self.rows_of_lists.get(&list).map(RowCodes::bytes),
+        }
     }
 }

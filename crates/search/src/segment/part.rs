@@ -34,6 +34,8 @@ pub enum PartId {
     KeyBlock(u32),
     /// The 1-bit codes of one cluster of a vector field: the field, and the number of the list.
     CodeList(u8, u32),
+    /// The row codes of the vectors whose first cluster is one: the field, and the number of its list.
+    RowCodeList(u8, u32),
 }
 
 /// Where a section lies in its object: a row of the table of sections.
@@ -123,6 +125,9 @@ impl Part {
                 let list = CodeBytes::new(aligned(bytes));
                 (Content::Codes(list.into()), bytes.len())
             }
+            PartId::RowCodeList(..) => {
+                (Content::RowCodes(RowCodes::of_list(aligned(bytes))), bytes.len())
+            }
         };
         Ok(Self { id, docs, weight: weight + OVERHEAD, content })
     }
@@ -192,10 +197,10 @@ impl Content {
             Self::MetadataIndex(index) => index.extra_weight(),
             Self::Columns(columns) => columns.extra_weight(),
             Self::Lists(lists) => lists.extra_weight(),
+            Self::Codes(codes) => codes.extra_weight(),
             Self::Tree(_)
             | Self::KeyBlock(_)
             | Self::KeyFilter(_)
-            | Self::Codes(_)
             | Self::RowCodes(_)
             | Self::Metadata(_)
             | Self::MetadataBlock(_)

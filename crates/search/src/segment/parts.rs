@@ -53,6 +53,8 @@ pub(super) struct Field {
     /// Some of them.
     pub(super) code_lists: BTreeMap<u32, Arc<CodeBytes>>,
     pub(super) row_codes: Option<RowCodes>,
+    /// Those of some lists.
+    pub(super) row_lists: BTreeMap<u32, RowCodes>,
 }
 
 impl Field {
@@ -68,6 +70,7 @@ impl Field {
             codes: None,
             code_lists: BTreeMap::new(),
             row_codes: None,
+            row_lists: BTreeMap::new(),
         }
     }
 
@@ -87,6 +90,12 @@ impl Field {
     fn add_list(&mut self, list: u32, codes: &Arc<CodeBytes>) -> Result<(), Corrupt> {
         codes.check_list(self.tree(), list)?;
         self.code_lists.insert(list, Arc::clone(codes));
+        Ok(())
+    }
+
+    fn add_rows_of_list(&mut self, list: u32, rows: &RowCodes) -> Result<(), Corrupt> {
+        self.tree().check_rows(list, rows.bytes())?;
+        self.row_lists.insert(list, rows.clone());
         Ok(())
     }
 
@@ -197,6 +206,9 @@ impl Parts {
             (PartId::CodeList(field, list), Content::Codes(codes)) => {
                 self.field_mut(field)?.add_list(list, codes)?;
             }
+            (PartId::RowCodeList(field, list), Content::RowCodes(rows)) => {
+                self.field_mut(field)?.add_rows_of_list(list, rows)?;
+            }
             (PartId::Section(_, field), content) => self.add_section(field, content)?,
             _ => unreachable!("a part holds what its name says"),
         }
@@ -268,6 +280,9 @@ impl Parts {
             PartId::KeyBlock(block) => self.key_blocks.contains_key(&block),
             PartId::CodeList(number, list) => {
                 field(number).is_some_and(|field| field.code_lists.contains_key(&list))
+            }
+            PartId::RowCodeList(number, list) => {
+                field(number).is_some_and(|field| field.row_lists.contains_key(&list))
             }
             PartId::Section(kind, number) => match kind {
                 SectionKind::KEYS => self.keys.is_some(),

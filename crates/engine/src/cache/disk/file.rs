@@ -64,6 +64,9 @@ impl DiskKey {
             Some(PartId::MetadataBlock(number)) => format!("{object:032x}-block.{number}"),
             Some(PartId::KeyBlock(number)) => format!("{object:032x}-keys.{number}"),
             Some(PartId::CodeList(field, list)) => format!("{object:032x}-list.{field}.{list}"),
+            Some(PartId::RowCodeList(field, list)) => {
+                format!("{object:032x}-rows.{field}.{list}")
+            }
         }
     }
 
@@ -88,6 +91,10 @@ impl DiskKey {
                 let field = words.next()?.parse().ok()?;
                 Some(PartId::CodeList(field, words.next()?.parse().ok()?))
             }
+            "rows" => {
+                let field = words.next()?.parse().ok()?;
+                Some(PartId::RowCodeList(field, words.next()?.parse().ok()?))
+            }
             _ => return None,
         };
         let key = Self { object, part };
@@ -103,6 +110,7 @@ impl DiskKey {
             Some(PartId::MetadataBlock(number)) => (3, 0, 0, number),
             Some(PartId::KeyBlock(number)) => (4, 0, 0, number),
             Some(PartId::CodeList(field, list)) => (5, field, 0, list),
+            Some(PartId::RowCodeList(field, list)) => (6, field, 0, list),
         };
         let mut part = [kind, field, 0, 0, 0, 0, 0, 0];
         part[2..4].copy_from_slice(&u16::to_le_bytes(section));
@@ -184,6 +192,8 @@ mod tests {
             any::<u32>().prop_map(|number| Some(PartId::KeyBlock(number))),
             (any::<u8>(), any::<u32>())
                 .prop_map(|(field, list)| Some(PartId::CodeList(field, list))),
+            (any::<u8>(), any::<u32>())
+                .prop_map(|(field, list)| Some(PartId::RowCodeList(field, list))),
         ];
         (any::<u128>(), part).prop_map(|(object, part)| DiskKey { object, part })
     }

@@ -148,6 +148,7 @@ fn name(id: PartId) -> String {
         PartId::MetadataBlock(block) => format!("metadata block {block}"),
         PartId::KeyBlock(block) => format!("key block {block}"),
         PartId::CodeList(field, list) => format!("list {list} of the codes of field {field}"),
+        PartId::RowCodeList(field, list) => format!("list {list} of row codes of field {field}"),
     }
 }
 

@@ -7,7 +7,7 @@ use vb_kernel::{CodeBlocks, CodeQuery};
 use super::super::index::{Index, is_row};
 use super::super::ranked::RankedIn;
 use super::super::recall::care;
-use super::super::source::{Part, Source};
+use super::super::source::{Part, RowCodes, Source};
 use super::{Checkpoint, Near, Query, Request, Searcher};
 use crate::schema::Metric;
 
@@ -44,15 +44,17 @@ impl Searcher {
         let mut progress = Progress::default();
         while self.goes_on(parts, request, &mut progress) {
             let stop = self.stops[progress.place];
-            if self.is_enough(&stop, parts, request, progress.place) {
+            // Lists that were read for this search may as well be looked into.
+            let is_paid_for = self.rows == RowCodes::OfLists && is_loaded_apart(parts, &stop);
+            if self.is_enough(&stop, parts, request, progress.place) && !is_paid_for {
                 if self.close(&stop, parts) {
                     break;
                 }
                 progress.place += 1;
                 continue;
             }
-            let Some(run) = run(parts, &stop) else {
-                self.name_missing(parts, &mut progress);
+            let Some(run) = loaded_run(parts, &stop) else {
+                self.name_missing(parts, request, &mut progress);
                 return false;
             };
             let next = self.ahead(parts, self.stops.get(progress.place + 1));
@@ -61,7 +63,7 @@ impl Searcher {
             if progress.place == OPENING {
                 self.end_opening(parts);
                 if !self.probe_flats(parts, &mut progress) {
-                    self.name_missing(parts, &mut progress);
+                    self.name_missing(parts, request, &mut progress);
                     return false;
                 }
             }
@@ -70,11 +72,12 @@ impl Searcher {
             self.end_opening(parts);
         }
         if !self.probe_flats(parts, &mut progress) {
-            self.name_missing(parts, &mut progress);
+            self.name_missing(parts, request, &mut progress);
             return false;
         }
         self.second_stage(parts, self.waiting.len());
         self.cut();
+        self.take_unsure();
         self.work.recall = self.estimate(parts);
         true
     }
@@ -137,7 +140,8 @@ impl Searcher {
         }
         let Some(rank) = self.known_rank(request.k) else { return false };
         let query = &self.queries[stop.part() as usize];
-        let slack = if self.by_codes { 0.0 } else { self.slack(index, stop) };
+        let is_exact = self.rows != RowCodes::None;
+        let slack = if is_exact { 0.0 } else { self.slack(index, stop) };
         let strain = query.strain(index, stop.rank(), rank + slack);
         if let Some(trace) = &mut self.trace {
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
@@ -189,7 +193,7 @@ impl Searcher {
         }
         for place in 0..self.flats.len() {
             let stop = self.flats[place];
-            let Some(run) = run(parts, &stop) else { return false };
+            let Some(run) = loaded_run(parts, &stop) else { return false };
             let next = self.ahead(parts, self.flats.get(place + 1));
             self.look_into(&stop, run, next, parts, place < OPENING);
             if place + 1 == OPENING.min(self.flats.len()) {
@@ -220,16 +224,24 @@ impl Searcher {
     }
 
     /// Names all lists that are missing of those that the search is likely to look into next.
-    fn name_missing<S: Source>(&mut self, parts: &[Part<'_, S>], progress: &mut Progress) {
+    fn name_missing<S: Source>(
+        &mut self,
+        parts: &[Part<'_, S>],
+        request: &Request,
+        progress: &mut Progress,
+    ) {
         let place = progress.place;
         let part = |stop: &RankedIn| &parts[stop.part() as usize];
-        let first = self.stops.first().map_or(0, |stop| lists_at_start(part(stop)));
+        let first = self.stops.first().map_or(0, |stop| lists_at_start(part(stop), request));
         let wave =
             if place == 0 { first } else { (place / 2 + 8).max(first.saturating_sub(place)) };
         self.order(place, wave);
         let wave = self.stops[place..].iter().take(wave).chain(&self.flats);
-        let missing = wave.filter(|stop| run(parts, stop).is_none());
-        self.missing.extend(missing.map(|stop| (stop.part(), stop.number())));
+        let name = |stop: &RankedIn| (stop.part(), stop.number());
+        let missing = wave.clone().filter(|stop| run(parts, stop).is_none());
+        self.missing.extend(missing.map(name));
+        let missing = wave.filter(|stop| !has_rows(parts, stop));
+        self.missing_rows.extend(missing.map(name));
     }
 
     /// Scans a list, and finds the distances of the survivors of the one before; not yet in the opening. Brings `next` into the cache.
@@ -246,7 +258,7 @@ impl Searcher {
         if !self.scan(stop, run, next, part) {
             self.work.lists_skipped += 1;
         }
-        if !self.by_codes {
+        if self.rows != RowCodes::All {
             return;
         }
         if is_opening {
@@ -258,7 +270,13 @@ impl Searcher {
     }
 
     /// Scans a list for vectors that may be near enough; false if none of its rows counts.
-    fn scan<S>(&mut self, stop: &RankedIn, run: &[u8], next: &[u8], part: &Part<'_, S>) -> bool {
+    fn scan<S: Source>(
+        &mut self,
+        stop: &RankedIn,
+        run: &[u8],
+        next: &[u8],
+        part: &Part<'_, S>,
+    ) -> bool {
         let index = part.index;
         let list = &index.lists[stop.number() as usize];
         let (blocks, rows) = run.split_at(index.shape.blocks_bytes(list.count as usize));
@@ -296,22 +314,25 @@ impl Searcher {
         self.work.lists += 1;
         self.work.codes += list.count as usize;
         self.work.bytes += run.len();
-        self.take_survivors(stop.part(), rows, index.rows);
+        self.take_survivors(stop, rows, part);
         true
     }
 
-    /// Puts survivors among the waiting, or, without CODES, among the candidates.
-    fn take_survivors(&mut self, part: u32, rows: &[[u8; 4]], rows_end: u32) {
+    /// Puts survivors among the waiting, or, without all of CODES, among the candidates.
+    fn take_survivors<S: Source>(&mut self, stop: &RankedIn, rows: &[[u8; 4]], part: &Part<'_, S>) {
+        let number = stop.part();
         for place in 0..self.survivors.len() {
             let survivor = self.survivors[place];
             let row = u32::from_le_bytes(rows[survivor.place as usize]);
-            if !is_row(row, rows_end) || self.scored.has(part, row) {
+            if !is_row(row, part.index.rows) || self.scored.has(number, row) {
                 continue;
             }
-            if self.by_codes {
-                self.waiting.push(RankedIn::new(survivor.bound, part, row));
-            } else if survivor.bound < self.threshold() {
-                self.offer(Near { rank: survivor.bound, part, row });
+            let found = RankedIn::new(survivor.bound, number, row);
+            match self.rows {
+                RowCodes::All => self.waiting.push(found),
+                _ if survivor.bound >= self.threshold() => {}
+                RowCodes::OfLists => self.score_at(survivor.place, stop.number(), found, part),
+                RowCodes::None => self.offer(Near { rank: survivor.bound, part: number, row }),
             }
         }
     }
@@ -368,6 +389,29 @@ impl Searcher {
     }
 }
 
+/// The run of a stop, if all that a search needs of the list is loaded.
+fn loaded_run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &RankedIn) -> Option<&'a [u8]> {
+    run(parts, stop).filter(|_| has_rows(parts, stop))
+}
+
+/// Whether it is loaded, and not with everything else.
+fn is_loaded_apart<S: Source>(parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
+    let source = &parts[stop.part() as usize].source;
+    source.row_codes() == RowCodes::OfLists && loaded_run(parts, stop).is_some()
+}
+
+/// Whether the rows of a list are loaded, if they come with lists.
+fn has_rows<S: Source>(parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
+    let part = &parts[stop.part() as usize];
+    part.source.row_codes() != RowCodes::OfLists || rows(part, stop.number()).is_some()
+}
+
+/// The rows of a list that come with it.
+pub(super) fn rows<'a, S: Source>(part: &'a Part<'_, S>, list: u32) -> Option<&'a [u8]> {
+    let place = part.index.rows_place(list)?;
+    part.source.rows(list).filter(|rows| rows.len() as u64 == place.end - place.start)
+}
+
 /// The run of a stop, if it is loaded.
 fn run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &RankedIn) -> Option<&'a [u8]> {
     let part = &parts[stop.part() as usize];
@@ -375,10 +419,23 @@ fn run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &RankedIn) -> Option<&'a [
     part.source.list(stop.number()).filter(|run| run.len() as u64 == place.end - place.start)
 }
 
-/// How many lists to load at once for a search of a part.
-fn lists_at_start<S>(part: &Part<'_, S>) -> usize {
+/// How many lists to load at once for a search of a part. Without rows of CODES it is uncertain how near the k-th is, and searches go on for
+/// longer.
+fn lists_at_start<S: Source>(part: &Part<'_, S>, request: &Request) -> usize {
     const MORE_MAX: f32 = 6.0;
     let share = part.count() as f32 / part.index.rows.max(1) as f32;
     let more = if share > 0.0 { (1.0 / share.sqrt()).min(MORE_MAX) } else { MORE_MAX };
-    (part.index.model.lists_at_start as f32 * more) as usize
+    let target = match part.source.row_codes() {
+        RowCodes::None => request.target.max(Request::TARGET),
+        RowCodes::All | RowCodes::OfLists => request.target,
+    };
+    let lists = part.index.model.lists(aim(target, part.index));
+    // Lists grow a little slower than the strain at which searches stop.
+    let half = request.calibration.sqrt();
+    (lists * more * half * half.sqrt()) as usize
+}
+
+/// The share of the nearest that stopping must leave, for a target.
+fn aim(target: f32, index: &Index) -> f32 {
+    1.0 - (1.0 - target) * Request::left(index)
 }

@@ -35,7 +35,8 @@ fn merged_indexes_find_as_much() {
             let kept = (0u32..).zip(data.chunks(DIMENSION)).filter(|(row, _)| row % 5 != 4);
             data = kept.flat_map(|(_, row)| row.to_vec()).chain(more).collect();
             let index = Index::open(&built.tree).expect("it was just built");
-            world = World { metric, data: data.clone(), built, index };
+            let slots = index.slots(&built.lists).expect("it was just built");
+            world = World { metric, data: data.clone(), built, index, slots };
             let queries = [vectors(150, 2, 9), vectors(150, 2, 31)].concat();
             let recall = world.recall(&queries, &request(10), world.source(), None);
             assert!(recall > 0.95, "{metric:?}, step {step}: {recall}");

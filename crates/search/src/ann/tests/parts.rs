@@ -16,10 +16,12 @@ fn parts_are_searched_as_one() {
         let indexes = [open(&large), open(&small), open(&fresh)];
         let starts = [0, 9000, 12_000];
         let pairs = [(&indexes[0], &large), (&indexes[1], &small), (&indexes[2], &fresh)];
-        let parts = pairs.map(|(index, built)| {
-            let source = Whole { index, lists: &built.lists, codes: &built.codes };
-            Part { index, source, allowed: None }
-        });
+        let slots = pairs.map(|(index, built)| index.slots(&built.lists).expect("just built"));
+        let part = |number: usize| {
+            let (index, built) = pairs[number];
+            Part { index, source: whole(index, built, slots[number].as_ref()), allowed: None }
+        };
+        let parts = [part(0), part(1), part(2)];
         let mut searcher = Searcher::new(Kernels::detect());
         let mut hits = 0;
         for query in vectors(50, 2, 9).chunks(DIMENSION) {
@@ -44,8 +46,8 @@ impl Source for Loading<'_> {
         self.loaded[list as usize].then(|| self.whole.list(list))?
     }
 
-    fn has_rows(&self) -> bool {
-        false
+    fn row_codes(&self) -> RowCodes {
+        RowCodes::None
     }
 
     fn row(&self, _: u32) -> Option<&[u8]> {
@@ -81,6 +83,80 @@ fn missing_lists_are_named_together() {
         assert_eq!(searcher.near(), expected);
     }
     assert!(waves <= queries * 2, "{waves} waves of {queries} queries");
+}
+
+/// Lists that come in one by one with the row codes of their rows.
+struct Both<'a> {
+    whole: Whole<'a>,
+    lists: &'a [bool],
+    rows: &'a [bool],
+}
+
+impl Source for Both<'_> {
+    fn list(&self, list: u32) -> Option<&[u8]> {
+        self.lists[list as usize].then(|| self.whole.list(list))?
+    }
+
+    fn row_codes(&self) -> RowCodes {
+        RowCodes::OfLists
+    }
+
+    fn row(&self, _: u32) -> Option<&[u8]> {
+        None
+    }
+
+    fn rows(&self, list: u32) -> Option<&[u8]> {
+        let place = self.whole.index.rows_place(list)?;
+        let rows = &self.whole.codes[place.start as usize..place.end as usize];
+        self.rows[list as usize].then_some(rows)
+    }
+}
+
+/// With row codes read list by list as much is found as with all of them, and few vectors are left to look at; every wave names
+/// something, and nothing twice.
+#[test]
+fn row_codes_come_with_their_lists() {
+    for (metric, row_bits) in METRICS
+        .into_iter()
+        .flat_map(|metric| [RowBits::Four, RowBits::Eight].map(|bits| (metric, bits)))
+    {
+        let world = World::new(metric, vectors(20_000, 1, 9), |params| params.row_bits = row_bits);
+        let mut searcher = Searcher::new(Kernels::detect());
+        let (mut waves, mut hits, mut candidates, queries) = (0, 0, 0, 40);
+        for query in vectors(queries, 2, 9).chunks(DIMENSION) {
+            let count = world.index.lists() as usize;
+            let (mut lists, mut rows) = (vec![false; count], vec![false; count]);
+            loop {
+                let source = Both { whole: world.source(), lists: &lists, rows: &rows };
+                let parts = [Part { index: &world.index, source, allowed: None }];
+                if searcher.search(query, &parts, &request(10)) != Outcome::Missing {
+                    break;
+                }
+                let (missing, missing_rows) = (searcher.missing(), searcher.missing_rows());
+                assert!(!missing.is_empty() || !missing_rows.is_empty(), "nothing to load");
+                let load = |all: &mut Vec<bool>, named: &[(u32, u32)]| {
+                    for (_, list) in named {
+                        assert!(!std::mem::replace(&mut all[*list as usize], true), "again");
+                    }
+                };
+                load(&mut lists, missing);
+                load(&mut rows, missing_rows);
+                waves += 1;
+            }
+            let near = searcher.near();
+            candidates += near.len();
+            assert!(near.is_sorted_by(|a, b| a.rank <= b.rank));
+            let found: Vec<u32> = near.iter().map(|near| near.row).collect();
+            let truth = nearest(metric, &world.data, query, 0..20_000, 10);
+            hits += truth.iter().filter(|row| found.contains(row)).count();
+        }
+        let recall = hits as f64 / (10 * queries) as f64;
+        assert!(recall > 0.97, "{metric:?}, {row_bits:?}: {recall}");
+        assert!(waves <= 2 * queries, "{metric:?}: {waves} waves of {queries} queries");
+        // Four bits say less about which are the nearest.
+        let most = if row_bits == RowBits::Eight { 40 } else { 140 };
+        assert!(candidates < most * queries, "{metric:?}, {row_bits:?}: {candidates}");
+    }
 }
 
 /// A bound from elsewhere ends the search early and keeps out what is beyond it.
