@@ -74,10 +74,16 @@ impl Request {
     }
 
     /// The share of what may be missed that is left to stopping: bounds and row codes miss the rest. Measured.
-    fn left(index: &Index) -> f32 {
+    ///
+    /// With four bits more candidates are compared exactly, so that codes miss little near the default target; and the fewer rows
+    /// count, the further they lie apart, and the less is missed.
+    fn left(&self, index: &Index, share: f32) -> f32 {
         match index.shape.row_bits {
             RowBits::Eight => 0.85,
-            RowBits::Four => 0.65,
+            RowBits::Four => {
+                let near_default = ((self.target - 0.95) / (Self::TARGET - 0.95)).clamp(0.0, 1.0);
+                (0.65 + 0.15 * near_default) * weight_of_share(share)
+            }
         }
     }
 }

@@ -148,7 +148,7 @@ impl Searcher {
             trace.push(Checkpoint { strain, rows });
             return false;
         }
-        let left = care(query.density()) * Request::left(index);
+        let left = care(query.density()) * request.left(index, query.share);
         let aim = 1.0 - (1.0 - request.target) * left;
         if place < OPENING || strain <= index.model.stop(aim) * request.calibration {
             return false;
@@ -429,13 +429,9 @@ fn lists_at_start<S: Source>(part: &Part<'_, S>, request: &Request) -> usize {
         RowCodes::None => request.target.max(Request::TARGET),
         RowCodes::All | RowCodes::OfLists => request.target,
     };
-    let lists = part.index.model.lists(aim(target, part.index));
+    let aim = 1.0 - (1.0 - target) * request.left(part.index, 1.0);
+    let lists = part.index.model.lists(aim);
     // Lists grow a little slower than the strain at which searches stop.
     let half = request.calibration.sqrt();
     (lists * more * half * half.sqrt()) as usize
-}
-
-/// The share of the nearest that stopping must leave, for a target.
-fn aim(target: f32, index: &Index) -> f32 {
-    1.0 - (1.0 - target) * Request::left(index)
 }
