@@ -9,6 +9,7 @@
 //! The distances of a list's survivors are found while the next list is scanned: their rows have come from memory by then.
 //! A part of which few rows count has just those scored. Nothing is allocated once the buffers have grown.
 
+mod by_list;
 mod few;
 mod probe;
 mod route;

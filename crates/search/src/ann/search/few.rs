@@ -2,14 +2,10 @@
 //! than there would be candidates anyway.
 
 use super::super::codes::Row;
-use super::super::ranked::RankedIn;
 use super::super::source::{Part, RowCodes, Source};
-use super::probe::rows;
 use super::{Near, Searcher};
 use crate::schema::Metric;
 
-/// Rows of which no more than a bound is known, at most, that become candidates.
-const UNSURE_MAX: usize = 24;
 /// Rows to prefetch ahead of the one being scored.
 const AHEAD: usize = 12;
 /// Bytes of rows that cost about what a search through lists does.
@@ -75,7 +71,8 @@ impl Searcher {
         self.score_codes(number, row, part.source.row(row)?, part)
     }
 
-    fn score_codes<S>(
+    /// The same, of these codes.
+    pub(super) fn score_codes<S>(
         &mut self,
         number: u32,
         row: u32,
@@ -96,52 +93,6 @@ impl Searcher {
             Metric::Euclidean | Metric::Cosine => query.squared + row_codes.norm - 2.0 * dot,
         };
         (rank < self.threshold()).then_some(Near { rank, part: number, row })
-    }
-
-    /// Ranks a row found at a place of a list by its codes, if these were loaded beside the list: then it is its first list. Otherwise it is
-    /// unsure how near the row is.
-    pub(super) fn score_at<S: Source>(
-        &mut self,
-        place: u32,
-        list: u32,
-        found: RankedIn,
-        part: &Part<'_, S>,
-    ) {
-        let (number, row) = (found.part(), found.number());
-        let codes = match part.source.row_codes() {
-            RowCodes::All => part.source.row(row),
-            _ => {
-                let bytes = part.index.row_bytes();
-                let start = place as usize * bytes;
-                rows(part, list).and_then(|rows| rows.get(start..start + bytes))
-            }
-        };
-        let Some(codes) = codes else { return self.unsure.push(found) };
-        if self.scored.insert(number, row)
-            && let Some(near) = self.score_codes(number, row, codes, part)
-        {
-            self.offer(near);
-        }
-    }
-
-    /// Adds to the candidates the best of those whose codes were not met: of rows that are near their second list alone.
-    pub(super) fn take_unsure(&mut self) {
-        self.unsure.sort_unstable();
-        let last =
-            self.nearest.get(self.named + self.k - 1).map_or(f32::INFINITY, |near| near.rank);
-        let scored = &self.scored;
-        let is_open = |found: &&RankedIn| !scored.has(found.part(), found.number());
-        let within = self.unsure.iter().take_while(|found| found.rank() < last);
-        let near =
-            |found: &RankedIn| Near { rank: found.rank(), part: found.part(), row: found.number() };
-        let best: Vec<Near> = within.filter(is_open).take(UNSURE_MAX).map(near).collect();
-        let is_known = |row: &Near| {
-            self.nearest.iter().any(|near| (near.part, near.row) == (row.part, row.row))
-        };
-        let new: Vec<Near> = best.into_iter().filter(|row| !is_known(row)).collect();
-        self.nearest.extend(new);
-        self.nearest[self.named..]
-            .sort_by(|a, b| a.rank.total_cmp(&b.rank).then((a.part, a.row).cmp(&(b.part, b.row))));
     }
 
     /// Makes all rows that count candidates, whatever their distance.

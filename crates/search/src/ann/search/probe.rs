@@ -8,6 +8,7 @@ use super::super::index::{Index, is_row};
 use super::super::ranked::RankedIn;
 use super::super::recall::care;
 use super::super::source::{Part, RowCodes, Source};
+use super::by_list::{has_rows, is_loaded_apart, loaded_run, run};
 use super::{Checkpoint, Near, Query, Request, Searcher};
 use crate::schema::Metric;
 
@@ -387,36 +388,6 @@ impl Searcher {
         }
         self.waiting.drain(..count);
     }
-}
-
-/// The run of a stop, if all that a search needs of the list is loaded.
-fn loaded_run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &RankedIn) -> Option<&'a [u8]> {
-    run(parts, stop).filter(|_| has_rows(parts, stop))
-}
-
-/// Whether it is loaded, and not with everything else.
-fn is_loaded_apart<S: Source>(parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
-    let source = &parts[stop.part() as usize].source;
-    source.row_codes() == RowCodes::OfLists && loaded_run(parts, stop).is_some()
-}
-
-/// Whether the rows of a list are loaded, if they come with lists.
-fn has_rows<S: Source>(parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
-    let part = &parts[stop.part() as usize];
-    part.source.row_codes() != RowCodes::OfLists || rows(part, stop.number()).is_some()
-}
-
-/// The rows of a list that come with it.
-pub(super) fn rows<'a, S: Source>(part: &'a Part<'_, S>, list: u32) -> Option<&'a [u8]> {
-    let place = part.index.rows_place(list)?;
-    part.source.rows(list).filter(|rows| rows.len() as u64 == place.end - place.start)
-}
-
-/// The run of a stop, if it is loaded.
-fn run<'a, S: Source>(parts: &'a [Part<'_, S>], stop: &RankedIn) -> Option<&'a [u8]> {
-    let part = &parts[stop.part() as usize];
-    let place = part.index.list_place(stop.number());
-    part.source.list(stop.number()).filter(|run| run.len() as u64 == place.end - place.start)
 }
 
 /// How many lists to load at once for a search of a part. Without rows of CODES it is uncertain how near the k-th is, and searches go on for
