@@ -170,6 +170,11 @@ impl Loaded {
         &self.views
     }
 
+    /// The same, to keep.
+    pub(crate) fn shared_views(&self) -> Arc<[SegmentView]> {
+        Arc::clone(&self.views)
+    }
+
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }

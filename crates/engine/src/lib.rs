@@ -36,6 +36,7 @@ mod handle;
 mod index;
 pub mod inspect;
 mod mailbox;
+mod matching;
 mod options;
 mod paths;
 mod plan;

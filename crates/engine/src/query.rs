@@ -21,7 +21,6 @@ mod plan;
 mod warm;
 
 pub(crate) use clusters::{mask, mask_without};
-pub(crate) use plan::Matches;
 pub(crate) use warm::Warming;
 
 use std::cmp::Ordering;
@@ -34,10 +33,11 @@ use vb_search::{
 };
 
 use self::clusters::{Probe, Wish};
-use self::plan::{PIECE_BYTES, Piece, Plan, Planner, Window, first_wave};
+use self::plan::{PIECE_BYTES, Piece, Plan, Planner, Window, first_wave, second_wave};
 use crate::error::Error;
 use crate::fetch::{Job, Loaded, Missing, Origin, Step, Wanted};
 use crate::index::view::{SegmentView, Snapshot, Source, View};
+use crate::matching::{self, Matches};
 use crate::requests::{Explain, Hit, Precision, Query};
 
 /// What a query found.
@@ -103,6 +103,8 @@ pub(crate) struct Scan {
     query: Arc<Query>,
     view: Arc<View>,
     loaded: Loaded,
+    /// Lists that were asked for before it was known what the filter matches.
+    foreseen: Vec<Wanted>,
     plan: Option<Plan>,
     top: TopK,
     explain: Explain,
@@ -112,7 +114,15 @@ impl Scan {
     fn new(query: Arc<Query>, origin: Origin, segments: Arc<[SegmentView]>) -> Self {
         let top = TopK::new(query.top_k);
         let loaded = Loaded::within_reach(origin, segments);
-        Self { query, view: Arc::default(), loaded, plan: None, top, explain: Explain::default() }
+        Self {
+            query,
+            view: Arc::default(),
+            loaded,
+            foreseen: Vec::new(),
+            plan: None,
+            top,
+            explain: Explain::default(),
+        }
     }
 
     fn start(mut self, view: Arc<View>) -> Self {
@@ -133,7 +143,12 @@ impl Scan {
     /// Takes in what the plan and the order of keys need.
     fn prepare(&mut self) -> Result<Option<Missing>, Error> {
         let wanted = first_wave(&self.query, &self.loaded);
-        self.loaded.hold(wanted)
+        if let Some(missing) = self.loaded.hold(wanted)? {
+            return Ok(Some(missing));
+        }
+        let wish = Self::wish_of(&self.query, self.loaded.origin());
+        let missing = second_wave(&self.query, &self.loaded, &wish, &mut self.foreseen)?;
+        Ok(Some(missing).filter(|missing| !missing.is_empty()))
     }
 
     /// Plans, scans the memtables, goes by clusters, then scans window after window.
@@ -143,8 +158,17 @@ impl Scan {
                 return Ok(Step::Read(missing));
             }
             self.loaded.shelve();
+            let matches = matching::of_segments(&mut self.loaded, &self.query.filter, |_| true)?;
+            let matches = match matches {
+                Ok(matches) => matches,
+                Err(missing) => return Ok(Step::Read(missing)),
+            };
+            let foreseen = std::mem::take(&mut self.foreseen);
+            if let Some(missing) = clusters::hold_lists(&mut self.loaded, foreseen)? {
+                return Ok(Step::Read(missing));
+            }
             let planner = Planner { query: &self.query, view: &self.view, loaded: &self.loaded };
-            let (plan, explain) = planner.plan();
+            let (plan, explain) = planner.plan(matches);
             (self.plan, self.explain) = (Some(plan), explain);
         }
         let mut plan = self.plan.take().expect("the plan was just made");
@@ -232,17 +256,8 @@ impl Scan {
         let origin = self.loaded.origin();
         let metric = self.schema().vector_fields[self.query.field].metric;
         let prepared = PreparedQuery::new(origin.context.kernels, metric, &self.query.vector);
-        let wish = Wish {
-            field: self.query.field,
-            vector: &self.query.vector,
-            top_k: self.query.top_k,
-            recall: match self.query.precision {
-                Precision::Recall(recall) => recall,
-                Precision::Usual | Precision::Exact => origin.context.options.recall.target,
-            },
-            calibration: origin.context.recalls.calibration(origin.id),
-            with_metadata: self.query.with_metadata,
-        };
+        let query = Arc::clone(&self.query);
+        let wish = Self::wish_of(&query, origin);
         let view = Arc::clone(&self.view);
         let order = |segments: &[Segment], a: Place, b: Place| {
             Snapshot { view: &view, segments }.key_order(a, b)
@@ -255,6 +270,20 @@ impl Scan {
             self.explain.candidates += probe.candidates();
         }
         Ok(missing)
+    }
+
+    fn wish_of<'a>(query: &'a Query, origin: &Origin) -> Wish<'a> {
+        Wish {
+            field: query.field,
+            vector: &query.vector,
+            top_k: query.top_k,
+            recall: match query.precision {
+                Precision::Recall(recall) => recall,
+                Precision::Usual | Precision::Exact => origin.context.options.recall.target,
+            },
+            calibration: origin.context.recalls.calibration(origin.id),
+            with_metadata: query.with_metadata,
+        }
     }
 
     fn note(&mut self, work: &Work) {

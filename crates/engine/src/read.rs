@@ -21,12 +21,11 @@ use crate::error::Error;
 use crate::fetch::{Job, Loaded, Missing, Origin, Step, Wanted, window_bytes};
 use crate::index::chunk::ChunkView;
 use crate::index::view::{Found, Published, SegmentView, Snapshot, Source, View};
-use crate::query::Matches;
+use crate::matching::{self, Matches};
 use crate::requests::{GetRequest, ListPage, ListRequest, Position, Row};
 
 const KEYS: PartId = PartId::Section(SectionKind::KEYS, 0);
 const KEY_INDEX: PartId = PartId::Section(SectionKind::KEY_INDEX, 0);
-const ATTRIBUTES: PartId = PartId::Section(SectionKind::ATTRIBUTES, 0);
 
 /// What of a record to return.
 #[derive(Clone, Copy, Debug)]
@@ -292,20 +291,29 @@ impl Page {
 impl Job for Page {
     type Output = ListPage;
 
-    /// Keys, key index, columns of the filter and directories of the segments in the range.
+    /// Keys, key index and directories of the segments in the range; then what the filter needs of their attributes.
     fn prepare(&mut self) -> Result<Option<Missing>, Error> {
         let bounds = self.bounds();
         let fields = self.loaded.origin().schema.vector_fields.len();
-        let filter = (!matches!(self.request.filter, Filter::All)).then_some(ATTRIBUTES);
-        let mut wanted = Vec::new();
+        let is_filtered = !matches!(self.request.filter, Filter::All);
+        let (mut wanted, mut unknown) = (Vec::new(), Vec::new());
         for (number, view) in self.loaded.views().iter().enumerate() {
             if bounds.overlap(view) {
                 let parts = self.columns().directories(fields, &self.loaded.segments()[number]);
-                let parts = [KEYS, KEY_INDEX].into_iter().chain(filter).chain(parts);
+                let parts = [KEYS, KEY_INDEX].into_iter().chain(parts);
                 wanted.extend(parts.map(|part| (number, part)));
+                if is_filtered {
+                    wanted.extend(matching::directory(&self.loaded, number));
+                    unknown.extend((!view.knows(&self.request.filter)).then_some(number));
+                }
             }
         }
-        self.loaded.hold(wanted)
+        if let Some(missing) = self.loaded.hold(wanted)? {
+            return Ok(Some(missing));
+        }
+        let blocks = matching::blocks(&self.loaded, &self.request.filter, unknown.into_iter());
+        let missing = self.loaded.missing(blocks)?;
+        Ok(Some(missing).filter(|missing| !missing.is_empty()))
     }
 
     fn advance(&mut self) -> Result<Step<ListPage>, Error> {
@@ -313,7 +321,12 @@ impl Job for Page {
             if let Some(missing) = self.prepare()? {
                 return Ok(Step::Read(missing));
             }
-            self.entries = Some(self.find_entries());
+            let bounds = self.bounds();
+            let is_asked = |view: &SegmentView| bounds.overlap(view);
+            match matching::of_segments(&mut self.loaded, &self.request.filter, is_asked)? {
+                Ok(matches) => self.entries = Some(self.find_entries(&bounds, &matches)),
+                Err(missing) => return Ok(Step::Read(missing)),
+            }
         }
         self.read_rows()
     }
@@ -324,12 +337,10 @@ impl Job for Page {
 }
 
 impl Page {
-    fn find_entries(&self) -> Vec<(u64, Found)> {
+    fn find_entries(&self, bounds: &Bounds, matches: &Matches) -> Vec<(u64, Found)> {
         let snapshot = Snapshot { view: &self.view, segments: self.loaded.segments() };
-        let bounds = self.bounds();
-        let matches = self.segment_matches(snapshot, &bounds);
         let filter = RowFilter::new(&self.request.filter);
-        let mut parts = parts(snapshot, &matches, &filter, &bounds);
+        let mut parts = parts(snapshot, matches, &filter, bounds);
         let mut entries = Vec::new();
         while entries.len() <= self.request.max {
             let Some(entry) = take_least(&mut parts) else { break };
@@ -339,16 +350,6 @@ impl Page {
     }
 
     /// Segments filter by their columns; memtable rows are tested as they come.
-    fn segment_matches(&self, snapshot: Snapshot<'_>, bounds: &Bounds) -> Matches {
-        let segments = snapshot.view.segments.iter().zip(snapshot.segments);
-        let select = |(view, segment): (&SegmentView, &Segment)| match &self.request.filter {
-            Filter::All => None,
-            _ if !bounds.overlap(view) => None,
-            filter => Some(view.matching(segment, filter)),
-        };
-        segments.map(select).collect()
-    }
-
     fn read_rows(&mut self) -> Result<Step<ListPage>, Error> {
         let entries = self.entries.take().expect("the entries were just found");
         let mut full = false;

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use vb_commit::Store;
 use vb_engine::{BucketSettings, Engine, IndexHandle, Options, Query};
-use vb_search::{Attributes, Filter, Metric, Scalar, Schema, Test, Value};
+use vb_search::{Attributes, Filter, Metric, Number, Scalar, Schema, Test, Value};
 
 /// What every request takes.
 const DELAY: Duration = Duration::from_millis(10);
@@ -174,7 +174,10 @@ fn record(n: usize, version: usize) -> common::Record {
     common::Record {
         vectors: vec![Some((0..DIMENSION).map(value).collect())],
         metadata: Some(format!("{{\"number\":{n},\"version\":{version}}}").into()),
-        attributes: Attributes::from_pairs(vec![("colour".into(), colour)]),
+        attributes: Attributes::from_pairs(vec![
+            ("colour".into(), colour),
+            ("number".into(), Value::One(Scalar::Integer(n as i64))),
+        ]),
     }
 }
 
@@ -265,6 +268,31 @@ async fn a_cold_query_by_clusters_takes_three_waves_and_few_bytes() {
     assert!(answer.explain.row_codes > 0, "{:?}", answer.explain);
     assert!(answer.explain.candidates <= 40, "{:?}", answer.explain);
     engine.shutdown().await;
+}
+
+/// What a filter needs of the attributes comes beside the lists, before it is known which rows count.
+#[tokio::test(start_paused = true)]
+async fn a_cold_filtered_query_by_clusters_takes_three_waves_and_few_bytes() {
+    const BYTES_MAX: u64 = 3 << 20;
+    let bench = Bench::new(false);
+    fill(&bench, 60_000, 0).await;
+    for test in [Test::Lt(Number::Integer(3000)), Test::Gte(Number::Integer(3000))] {
+        let filter = Filter::Test { key: "number".into(), test };
+        let engine = bench.start().await;
+        let index = engine.resolve(&bucket(), b"index").await.unwrap();
+        let (rounds, requests, answer) = bench.count(index.search(question(filter.clone()))).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.hits.len(), 10);
+        assert_eq!(answer.explain.segments_probed, 1);
+        assert!(rounds <= OPEN_INDEX + 3, "{rounds} rounds: {requests:#?}");
+        assert!(answer.explain.waves <= 3, "{:?}", answer.explain);
+        assert!(answer.explain.bytes_read <= BYTES_MAX, "{:?}", answer.explain);
+        let (rounds, _, again) = bench.count(index.query(question(filter))).await;
+        let (again, first) = (again.unwrap(), answer.hits);
+        assert_eq!(rounds, 1, "a warm query proves the tip and reads nothing");
+        assert!(again.iter().zip(&first).all(|(again, first)| again.key == first.key));
+        engine.shutdown().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,6 +87,28 @@ impl<'a> Input<'a> {
         Err(self.corrupt("length"))
     }
 
+    /// A number of up to 64 bits, 7 per byte as in [`Input::length`].
+    pub(crate) fn varint(&mut self) -> Result<u64, Corrupt> {
+        let mut value = 0u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7F);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.corrupt("number"))
+    }
+
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The length of a list whose items take at least one byte each.
     pub(crate) fn item_count(&mut self) -> Result<usize, Corrupt> {
         let count = self.length()?;
@@ -104,6 +126,15 @@ impl<'a> Input<'a> {
     pub(crate) fn end(&self) -> Result<(), Corrupt> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.corrupt("bytes left over")) }
     }
+}
+
+/// Writes what [`Input::varint`] reads.
+pub(crate) fn write_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 /// Writes what [`Input::length`] reads.
@@ -127,7 +158,21 @@ pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, write_length};
+    use super::{Input, write_length, write_varint};
+
+    #[test]
+    fn varints_round_trip() {
+        for value in [0, 1, 127, 128, 1 << 35, u64::MAX >> 1, u64::MAX] {
+            let mut bytes = Vec::new();
+            write_varint(value, &mut bytes);
+            let mut input = Input::new("number", &bytes);
+            assert_eq!(input.varint(), Ok(value));
+            assert_eq!(input.end(), Ok(()));
+        }
+        for bytes in [&[0x80; 3][..], &[0xFF; 10], &[0x80; 11]] {
+            assert!(Input::new("number", bytes).varint().is_err());
+        }
+    }
 
     #[test]
     fn lengths_round_trip() {

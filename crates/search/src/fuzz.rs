@@ -80,6 +80,7 @@ fn whole(segment: &Segment) -> Option<()> {
     let has = |id| segment.has(id).then_some(());
     has(segment.key_filter_part())?;
     has(segment.metadata_directory())?;
+    has(segment.attribute_directory())?;
     for kind in [SectionKind::KEYS, SectionKind::KEY_INDEX, SectionKind::ATTRIBUTES] {
         has(PartId::Section(kind, 0))?;
     }

@@ -17,7 +17,7 @@
 //! may_contain                      key filter
 //! find, rank_of_hash, rank_after   key index, keys
 //! key                              keys, or key directory and the documents' blocks
-//! select                           attributes
+//! select                           attribute directory, the filter's blocks; or attributes
 //! row_count, row_of                lists
 //! rows, vector                     lists, vector directory, their extents; norms
 //! clusters, codes                  centroids; codes or some of their lists; row codes
@@ -97,6 +97,8 @@ pub struct PieceCounts {
     pub key_blocks: u32,
     /// Blocks of metadata.
     pub metadata_blocks: u32,
+    /// Blocks of attributes.
+    pub attribute_blocks: u32,
 }
 
 /// A section as it is stored: its kind, the vector field it belongs to (0 for those of the whole
@@ -179,6 +181,7 @@ impl Segment {
             extents: self.0.fields.iter().map(extents).collect(),
             key_blocks: self.0.key_directory.as_ref().map_or(0, |directory| directory.count()),
             metadata_blocks: self.0.metadata_index.as_ref().map_or(0, |index| index.count()),
+            attribute_blocks: self.0.attribute_heads.as_ref().map_or(0, |heads| heads.count()),
         }
     }
 
@@ -207,6 +210,10 @@ impl Segment {
             PartId::KeyBlock(block) => {
                 let place = self.0.key_directory().place(block)?;
                 self.0.inside(SectionKind::KEYS, 0, place)
+            }
+            PartId::AttributeBlock(block) => {
+                let place = self.0.heads().place(block)?;
+                self.0.inside(SectionKind::ATTRIBUTES, 0, place)
             }
             PartId::CodeList(field, list) => {
                 let tree = self.field(field as usize).tree();
@@ -339,14 +346,36 @@ impl Segment {
         MetadataCursor { segment: self, last: None }
     }
 
-    /// What filters see of all metadata: needs the attributes section.
-    fn columns(&self) -> &Columns {
-        self.0.columns.as_deref().expect("the attributes were added")
+    /// The part that leads to attributes: an index of their blocks or, in old segments, all of them.
+    pub fn attribute_directory(&self) -> PartId {
+        match self.0.table_row(SectionKind::ATTRIBUTE_BLOCKS, 0) {
+            Some(_) => PartId::Section(SectionKind::ATTRIBUTE_BLOCKS, 0),
+            None => PartId::Section(SectionKind::ATTRIBUTES, 0),
+        }
     }
 
-    /// Exactly the documents that the filter matches.
+    /// The blocks that [`Segment::select`] needs for a filter; none if all attributes were added. Needs the directory.
+    pub fn filter_parts(&self, filter: &Filter) -> Vec<PartId> {
+        if self.0.attributes.is_some() {
+            return Vec::new();
+        }
+        self.0.heads().parts(filter).into_iter().map(PartId::AttributeBlock).collect()
+    }
+
+    /// About the share of the documents that a filter matches, as far as the directory of attributes tells; exact for no
+    /// filter in particular.
+    pub fn estimate(&self, filter: &Filter) -> f64 {
+        self.0.heads().estimate(filter)
+    }
+
+    /// Exactly the documents that the filter matches. Needs the attributes, or their directory and
+    /// [`Segment::filter_parts`].
     pub fn select(&self, filter: &Filter) -> RoaringBitmap {
         self.columns().select(filter)
+    }
+
+    fn columns(&self) -> Columns<'_> {
+        self.0.columns()
     }
 
     /// The attributes of every document, by document. Arrays come back in value order, each element
@@ -605,6 +634,7 @@ fn is_known(kind: SectionKind) -> bool {
             | SectionKind::CODES
             | SectionKind::ROW_CODES
             | SectionKind::KEY_BLOCKS
+            | SectionKind::ATTRIBUTE_BLOCKS
     )
 }
 

@@ -33,6 +33,7 @@ pub(crate) struct Near {
     extents: Vec<Slots>,
     keys: Slots,
     metadata: Slots,
+    attributes: Slots,
 }
 
 impl Near {
@@ -43,6 +44,7 @@ impl Near {
             extents: count.extents.into_iter().map(Slots::new).collect(),
             keys: Slots::new(count.key_blocks),
             metadata: Slots::new(count.metadata_blocks),
+            attributes: Slots::new(count.attribute_blocks),
             segment,
         }
     }
@@ -72,6 +74,7 @@ impl Near {
             }
             PartId::KeyBlock(block) => Some((&self.keys, block)),
             PartId::MetadataBlock(block) => Some((&self.metadata, block)),
+            PartId::AttributeBlock(block) => Some((&self.attributes, block)),
             PartId::Section(..) | PartId::CodeList(..) | PartId::RowCodeList(..) => None,
         }
     }

@@ -407,7 +407,7 @@ impl Job<'_> {
                 attributes.push(rows.chunk(row).attributes(row.2));
             }
             let mut small = keys.finish();
-            small.push((SectionKind::ATTRIBUTES, 0, attributes.finish()));
+            small.extend(attributes.finish().map(|(kind, bytes)| (kind, 0, bytes)));
             small
         };
         self.origin.context.pool.run(work).await

@@ -113,7 +113,7 @@ pub(crate) async fn run(origin: &Origin, merge: Merge) -> Result<Merged, Error> 
     object.small_sections(in_reading_order(small)).await?;
     // Nothing that was read until here is needed any more.
     drop(loaded);
-    object.small_sections(vec![job.attributes().await?]).await?;
+    object.small_sections(job.attributes().await?).await?;
     let output = object.finish(order.hashes).await?;
     Ok(Merged { merge, output: Some(output), moved: moved(order), writing })
 }
@@ -354,6 +354,7 @@ fn least_bytes(part: PartId) -> u64 {
         PartId::Section(..)
         | PartId::VectorExtent(..)
         | PartId::KeyBlock(_)
+        | PartId::AttributeBlock(_)
         | PartId::CodeList(..)
         | PartId::RowCodeList(..) => 0,
     }
@@ -629,10 +630,16 @@ impl Job<'_> {
         self.origin.context.pool.run(work).await
     }
 
-    async fn attributes(&self) -> Result<SmallSection, Error> {
+    async fn attributes(&self) -> Result<Vec<SmallSection>, Error> {
         let mut loaded = Loaded::new(self.origin.clone(), Arc::clone(&self.merge.inputs));
-        let part = PartId::Section(SectionKind::ATTRIBUTES, 0);
-        hold(&mut loaded, self.inputs().map(|input| (input, part)).collect()).await?;
+        let all = PartId::Section(SectionKind::ATTRIBUTES, 0);
+        let parts = |input: usize| {
+            let directory = loaded.segments()[input].attribute_directory();
+            [(input, directory), (input, all)]
+        };
+        let mut parts: Vec<Wanted> = self.inputs().flat_map(parts).collect();
+        parts.dedup();
+        hold(&mut loaded, parts).await?;
         let (segments, order) = (loaded.segments().to_vec(), Arc::clone(self.order));
         let work = move || {
             let input = |(segment, docs)| MergeInput { segment, docs };
@@ -640,7 +647,8 @@ impl Job<'_> {
             let inputs: Vec<_> = segments.iter().zip(moved).map(input).collect();
             merge_attributes(&inputs, order.docs())
         };
-        Ok((SectionKind::ATTRIBUTES, 0, self.origin.context.pool.run(work).await))
+        let sections = self.origin.context.pool.run(work).await;
+        Ok(sections.map(|(kind, bytes)| (kind, 0, bytes)).into())
     }
 }
 

@@ -119,7 +119,7 @@ pub(crate) type SmallSection = (SectionKind, u8, Vec<u8>);
 
 /// Small sections in the order in which calls need them: what leads to others first.
 pub(crate) fn in_reading_order(mut sections: Vec<SmallSection>) -> Vec<SmallSection> {
-    const ORDER: [SectionKind; 12] = [
+    const ORDER: [SectionKind; 13] = [
         // The largest first: what is behind them is read in one go.
         SectionKind::ROW_CODES,
         SectionKind::CODES,
@@ -133,6 +133,7 @@ pub(crate) fn in_reading_order(mut sections: Vec<SmallSection>) -> Vec<SmallSect
         SectionKind::KEYS,
         SectionKind::KEY_INDEX,
         SectionKind::ATTRIBUTES,
+        SectionKind::ATTRIBUTE_BLOCKS,
     ];
     sections.sort_by_key(|(kind, field, _)| {
         (ORDER.iter().position(|known| known == kind).unwrap_or(ORDER.len()), *field)

@@ -159,13 +159,8 @@ impl SegmentView {
 
     /// The live documents that a filter matches. Needs the columns of its keys.
     pub(crate) fn matching(&self, segment: &Segment, filter: &Filter) -> Arc<RoaringBitmap> {
-        {
-            let mut kept = self.filters.0.lock();
-            if let Some(place) = kept.iter().position(|known| known.is_of(filter, &self.deleted)) {
-                let known = kept.remove(place);
-                kept.push(Arc::clone(&known));
-                return Arc::clone(&known.matching);
-            }
+        if let Some(known) = self.known_matching(filter) {
+            return known;
         }
         let matching = Arc::new(segment.select(filter) - self.deleted.as_ref());
         let known = KnownFilter {
@@ -181,6 +176,15 @@ impl SegmentView {
         }
         kept.push(Arc::new(known));
         matching
+    }
+
+    /// The answer of [`SegmentView::matching`], if it is known already.
+    pub(crate) fn known_matching(&self, filter: &Filter) -> Option<Arc<RoaringBitmap>> {
+        let mut kept = self.filters.0.lock();
+        let place = kept.iter().position(|known| known.is_of(filter, &self.deleted))?;
+        let known = kept.remove(place);
+        kept.push(Arc::clone(&known));
+        Some(Arc::clone(&known.matching))
     }
 
     /// Whether [`SegmentView::matching`] knows its answer already.

@@ -24,11 +24,11 @@ use crate::fetch::{Loaded, Missing, Wanted, window_bytes};
 use crate::index::codes::Cell;
 use crate::index::view::View;
 
-/// Row codes are read list by list where one in so many rows counts, at least.
-const SPARSE: u64 = 4;
+/// Row codes are read list by list where this share of the rows counts, at least.
+const SPARSE: f64 = 0.25;
 
 /// About the size of an extent, for cutting candidates into windows.
-const EXTENT_BYTES: usize = 16 << 10;
+const EXTENT_BYTES: usize = 8 << 10;
 
 thread_local! {
     /// The scratch memory of this thread's searches.
@@ -46,6 +46,23 @@ pub(super) struct Target {
     pub(super) mask: Option<Arc<RowMask>>,
 }
 
+/// A segment that will be searched, before it is known which of its rows count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guess {
+    pub(super) source: usize,
+    /// The share of its rows that count, about.
+    pub(super) share: f64,
+}
+
+impl Guess {
+    fn part<'a>(&self, segments: &'a [Segment], field: usize) -> ann::Part<'a, Codes<'a>> {
+        let segment = &segments[self.source];
+        let index = segment.clusters(field).expect("it has a tree");
+        let source = Codes::of_segment(segment, field, self.share);
+        ann::Part { index, source, allowed: None }
+    }
+}
+
 impl Target {
     fn part<'a>(&'a self, segments: &'a [Segment], field: usize) -> ann::Part<'a, Codes<'a>> {
         let allowed = self.mask.as_deref();
@@ -54,10 +71,8 @@ impl Target {
                 let segment = &segments[self.source];
                 let index = segment.clusters(field).expect("targets have a tree");
                 let count = allowed.map_or(index.rows(), RowMask::count);
-                let is_sparse = u64::from(count) * SPARSE < u64::from(index.rows());
-                let codes = segment.codes(field);
-                let source = if is_sparse { Codes::Sparse(codes) } else { Codes::Segment(codes) };
-                ann::Part { index, source, allowed }
+                let share = f64::from(count) / f64::from(index.rows().max(1));
+                ann::Part { index, source: Codes::of_segment(segment, field, share), allowed }
             }
             Some(cells) => {
                 let codes = cells[field].get().expect("targets have codes");
@@ -89,6 +104,14 @@ enum Codes<'a> {
     Run(Whole<'a>),
 }
 
+impl<'a> Codes<'a> {
+    /// Of a segment of which a share of the rows counts.
+    fn of_segment(segment: &'a Segment, field: usize, share: f64) -> Self {
+        let codes = segment.codes(field);
+        if share < SPARSE { Self::Sparse(codes) } else { Self::Segment(codes) }
+    }
+}
+
 impl ann::Source for Codes<'_> {
     #[inline]
     fn list(&self, list: u32) -> Option<&[u8]> {
@@ -118,6 +141,13 @@ impl ann::Source for Codes<'_> {
         }
     }
 
+    fn is_by_list(&self) -> bool {
+        match self {
+            Self::Segment(codes) | Self::Sparse(codes) => codes.is_by_list(),
+            Self::Run(codes) => codes.is_by_list(),
+        }
+    }
+
     fn rows(&self, list: u32) -> Option<&[u8]> {
         match self {
             Self::Segment(codes) | Self::Sparse(codes) => codes.rows(list),
@@ -144,6 +174,47 @@ pub(super) struct Wish<'a> {
     /// How this index's data differs from what probing expects.
     pub(super) calibration: f32,
     pub(super) with_metadata: bool,
+}
+
+impl Wish<'_> {
+    fn request(&self) -> Request {
+        Request {
+            target: self.recall,
+            calibration: self.calibration,
+            ..Request::nearest(self.top_k)
+        }
+    }
+}
+
+/// The lists that a search of some segments will most likely look into first.
+pub(super) fn likely_lists(loaded: &Loaded, wish: &Wish<'_>, guesses: &[Guess]) -> Vec<Wanted> {
+    let segments = loaded.segments();
+    let parts: Vec<_> = guesses.iter().map(|guess| guess.part(segments, wish.field)).collect();
+    let shares: Vec<f32> = guesses.iter().map(|guess| guess.share as f32).collect();
+    let kernels = loaded.origin().context.kernels;
+    SEARCHER.with_borrow_mut(|searcher| {
+        let searcher = searcher.get_or_insert_with(|| Searcher::new(kernels));
+        searcher.foresee(wish.vector, &parts, &shares, &wish.request());
+        missing(searcher, segments, wish.field, |part| guesses[part].source)
+    })
+}
+
+/// What a searcher lacked, where `source` says which segment a part is of.
+fn missing(
+    searcher: &Searcher,
+    segments: &[Segment],
+    field: usize,
+    source: impl Fn(usize) -> usize,
+) -> Vec<Wanted> {
+    let name = |part: u32, name: &dyn Fn(&Segment) -> PartId| {
+        let source = source(part as usize);
+        (source, name(&segments[source]))
+    };
+    let lists = searcher.missing().iter();
+    let lists = lists.map(|&(part, list)| name(part, &|segment| segment.list_part(field, list)));
+    let rows = searcher.missing_rows().iter();
+    let rows = rows.map(|&(part, list)| name(part, &|segment| segment.rows_part(field, list)));
+    lists.chain(rows).collect()
 }
 
 /// Compares two documents by their keys, in these segments.
@@ -223,11 +294,7 @@ impl Probe {
         wish: &Wish<'_>,
         work: &mut Work,
     ) -> Result<Option<Missing>, Error> {
-        let request = Request {
-            target: wish.recall,
-            calibration: wish.calibration,
-            ..Request::nearest(wish.top_k)
-        };
+        let request = wish.request();
         while !self.targets.is_empty() {
             let wanted = match self.search_once(loaded, wish, &request) {
                 Ok(done) => {
@@ -236,8 +303,7 @@ impl Probe {
                 }
                 Err(wanted) => wanted,
             };
-            heat(loaded, &wanted);
-            if let Some(missing) = loaded.hold(wanted)? {
+            if let Some(missing) = hold_lists(loaded, wanted)? {
                 return Ok(Some(missing));
             }
         }
@@ -267,17 +333,8 @@ impl Probe {
                     Ok(work)
                 }
                 Outcome::Missing => {
-                    let name = |part: u32, name: &dyn Fn(&Segment) -> PartId| {
-                        let source = targets[part as usize].source;
-                        (source, name(&segments[source]))
-                    };
-                    let lists = searcher.missing().iter().map(|&(part, list)| {
-                        name(part, &|segment| segment.list_part(wish.field, list))
-                    });
-                    let rows = searcher.missing_rows().iter().map(|&(part, list)| {
-                        name(part, &|segment| segment.rows_part(wish.field, list))
-                    });
-                    Err(lists.chain(rows).collect())
+                    let source = |part: usize| targets[part].source;
+                    Err(missing(searcher, segments, wish.field, source))
                 }
             }
         })
@@ -427,6 +484,15 @@ fn keep_best(candidates: &mut Vec<Candidate>, count: usize) {
     let Some(last) = count.checked_sub(1).and_then(|last| candidates.get(last)) else { return };
     let worst = last.rank;
     candidates.truncate(candidates.partition_point(|candidate| candidate.rank <= worst));
+}
+
+/// Takes lists in that are asked for one by one.
+pub(super) fn hold_lists(
+    loaded: &mut Loaded,
+    wanted: Vec<Wanted>,
+) -> Result<Option<Missing>, Error> {
+    heat(loaded, &wanted);
+    loaded.hold(wanted)
 }
 
 /// Notes that lists are asked for one by one.

@@ -9,19 +9,18 @@ use vb_search::{Filter, Metric, Part, PartId, RowFilter, SectionKind, Segment};
 
 use super::access::{self, Access};
 use super::clusters::{self, Probe, Target};
-use crate::fetch::{Loaded, Wanted, window_bytes};
+use crate::error::Error;
+use crate::fetch::{Loaded, Missing, Wanted, window_bytes};
 use crate::index::chunk::{self, ChunkView, Run};
 use crate::index::codes;
 use crate::index::view::{SegmentView, Snapshot, View};
+use crate::matching::{self, Matches};
 use crate::pool;
 use crate::requests::{Explain, Precision, Query};
 
 /// Bytes of memtable vectors per piece: long enough to stream, short enough to share out. A piece of
 /// a segment is one extent.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
-
-/// Which documents of each source match; `None`: all.
-pub(crate) type Matches = Vec<Option<Arc<RoaringBitmap>>>;
 
 /// One source's rows, some of them.
 #[derive(Clone, Debug)]
@@ -94,7 +93,6 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
             Some(PartId::Section(SectionKind::LISTS, number)),
             (cosine && !clusters).then_some(norms),
             segment.vector_directory(field),
-            filtered.then_some(PartId::Section(SectionKind::ATTRIBUTES, 0)),
             query.with_metadata.then(|| segment.metadata_directory()),
             segment.tree_part(field).filter(|_| clusters),
         ];
@@ -103,12 +101,47 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
     let mut wanted = Vec::with_capacity(8 * loaded.segments().len());
     for (at, segment) in loaded.segments().iter().enumerate() {
         wanted.extend(parts_of(at, segment).map(|part| (at, part)));
+        if filtered {
+            wanted.extend(matching::directory(loaded, at));
+        }
         if by_clusters(query, loaded, at) {
             let codes = clusters::resident(loaded, at, field);
             wanted.extend(codes.into_iter().map(|part| (at, part)));
         }
     }
     wanted
+}
+
+/// What the filter needs of the attributes of segments, where it is not known what it matches, and the lists that the search
+/// will most likely look into once it is, which `foreseen` tells: both take one wave. Needs the first.
+pub(super) fn second_wave(
+    query: &Query,
+    loaded: &Loaded,
+    wish: &clusters::Wish<'_>,
+    foreseen: &mut Vec<Wanted>,
+) -> Result<Missing, Error> {
+    if matches!(query.filter, Filter::All) {
+        return Ok(Missing::default());
+    }
+    let is_unknown = |(_, view): &(usize, &SegmentView)| !view.knows(&query.filter);
+    let unknown = loaded.views().iter().enumerate().filter(is_unknown).map(|(number, _)| number);
+    let missing = loaded.missing(matching::blocks(loaded, &query.filter, unknown))?;
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let mut guesses = Vec::new();
+    for (source, segment) in loaded.segments().iter().enumerate() {
+        if by_clusters(query, loaded, source) {
+            let share = segment.estimate(&query.filter);
+            let rows = segment.row_count(query.field);
+            let matching = (share * rows as f64).ceil() as u64;
+            let access = choose(query, loaded, rows, Some(matching), true);
+            let is_probed = access == Access::Clusters;
+            guesses.extend(is_probed.then_some(clusters::Guess { source, share }));
+        }
+    }
+    *foreseen = clusters::likely_lists(loaded, wish, &guesses);
+    Ok(missing.and(loaded.missing(foreseen.iter().copied())?))
 }
 
 /// A query for more results, or for more of the nearest, may go over so much that it belongs on the pool.
@@ -182,10 +215,10 @@ impl Planner<'_> {
         row_bytes(self.query, self.loaded)
     }
 
-    /// What matches, and what of it is to be scanned in which order: first what is in memory.
-    pub(super) fn plan(self) -> (Plan, Explain) {
+    /// What is to be scanned in which order: first what is in memory. `matches` is of segments alone.
+    pub(super) fn plan(self, mut matches: Matches) -> (Plan, Explain) {
         let snapshot = Snapshot { view: self.view, segments: self.loaded.segments() };
-        let matches = matches(snapshot, &self.query.filter);
+        matches.extend(memtable_matches(self.view, &self.query.filter));
         let (memtable, mut targets) = self.memtable(&matches);
         let (mut few, mut pieces) = (Vec::new(), Vec::new());
         let mut explain = Explain { recall: 1.0, ..Explain::default() };
@@ -196,7 +229,7 @@ impl Planner<'_> {
             let count = segment.row_count(self.query.field);
             let has_clusters = by_clusters(self.query, self.loaded, number);
             let matching = allowed.map(|docs| docs.len());
-            match access::choose(self.rows_of(count, matching, has_clusters)) {
+            match self.access(count, matching, has_clusters) {
                 Access::Skip => explain.segments_skipped += 1,
                 Access::Matches => {
                     explain.segments_matched += 1;
@@ -234,14 +267,8 @@ impl Planner<'_> {
         )
     }
 
-    fn rows_of(&self, rows: usize, matching: Option<u64>, has_clusters: bool) -> access::Rows {
-        access::Rows {
-            rows: rows as u64,
-            matching,
-            row_bytes: self.row_bytes() as u64,
-            has_clusters,
-            exact: self.query.precision == Precision::Exact,
-        }
+    fn access(&self, rows: usize, matching: Option<u64>, has_clusters: bool) -> Access {
+        choose(self.query, self.loaded, rows, matching, has_clusters)
     }
 
     fn matching_rows(
@@ -282,7 +309,7 @@ impl Planner<'_> {
     fn memtable_access(&self, matches: &[Option<Arc<RoaringBitmap>>]) -> Access {
         let rows = chunk_rows(self.query, self.view);
         let matching = matches.iter().map(|docs| docs.as_ref().map(|docs| docs.len())).sum();
-        access::choose(self.rows_of(rows, matching, true))
+        self.access(rows, matching, true)
     }
 
     /// The codes that a run should have, and nobody makes.
@@ -345,6 +372,23 @@ impl Planner<'_> {
     }
 }
 
+/// How to search so many rows.
+fn choose(
+    query: &Query,
+    loaded: &Loaded,
+    rows: usize,
+    matching: Option<u64>,
+    has_clusters: bool,
+) -> Access {
+    access::choose(access::Rows {
+        rows: rows as u64,
+        matching,
+        row_bytes: row_bytes(query, loaded) as u64,
+        has_clusters,
+        exact: query.precision == Precision::Exact,
+    })
+}
+
 /// Bytes of a vector.
 pub(super) fn row_bytes(query: &Query, loaded: &Loaded) -> usize {
     loaded.origin().schema.vector_fields[query.field].dimension as usize * 4
@@ -371,15 +415,15 @@ fn cut(pieces: Vec<Piece>, rows_max: usize) -> Vec<Window> {
 }
 
 /// The filter as an exact set of documents per source. Needs attributes.
-fn matches(snapshot: Snapshot<'_>, filter: &Filter) -> Matches {
+/// Which documents of each chunk of the memtables match.
+fn memtable_matches(view: &View, filter: &Filter) -> Matches {
+    let mut matches = Vec::new();
     if matches!(filter, Filter::All) {
-        return vec![None; snapshot.view.source_count()];
+        matches.resize(view.source_count() - view.segments.len(), None);
+        return matches;
     }
-    let segments = snapshot.view.segments.iter().zip(snapshot.segments).collect::<Vec<_>>();
-    let select = |(view, segment): (&SegmentView, &Segment)| view.matching(segment, filter);
-    let mut matches: Matches = pool::map(segments, |source| Some(select(source)));
     let rows = RowFilter::new(filter);
-    for chunks in [&snapshot.view.frozen, &snapshot.view.active] {
+    for chunks in [&view.frozen, &view.active] {
         let by_columns = filter.tests() >= MANY_TESTS || chunks.len() >= MANY_CHUNKS;
         let select = |run: Run<'_>| run.select(filter, &rows, by_columns);
         let selected = pool::map(chunk::runs(chunks), select);

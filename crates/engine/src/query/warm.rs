@@ -110,4 +110,4 @@ impl Job for Warming {
 }
 
 /// About the size of an extent.
-const EXTENT_BYTES: usize = 16 << 10;
+const EXTENT_BYTES: usize = 8 << 10;

@@ -33,7 +33,9 @@ const SPARE: usize = 6;
 /// By 4-bit codes: always, and at most, if there are others within the error of the codes.
 const SPARE_OF_FOUR_BITS: usize = 12;
 const SPARE_OF_FOUR_BITS_MAX: usize = 100;
-/// How many standard deviations of that error.
+/// Up to this share of rows that count, there are fewer candidates by 1-bit codes alone.
+const SPARSE: f32 = 0.25;
+/// How many standard deviations of the error of 4-bit codes.
 const MARGIN: f32 = 4.0;
 
 /// What to search for.
@@ -74,6 +76,16 @@ impl Request {
         if self.target > 0.99 || index.is_flat() { 1.9 } else { 1.2 }
     }
 
+    /// How far behind the last wanted one candidates may be that are ranked by bounds, in slacks of these. Measured.
+    fn uncertain(&self) -> f32 {
+        1.6 + 1.6 * self.near_default()
+    }
+
+    /// 0 up to a target of 0.95, 1 from the default on.
+    fn near_default(&self) -> f32 {
+        ((self.target - 0.95) / (Self::TARGET - 0.95)).clamp(0.0, 1.0)
+    }
+
     /// The share of what may be missed that is left to stopping: bounds and row codes miss the rest. Measured.
     ///
     /// With four bits more candidates are compared exactly, so that codes miss little near the default target; and the fewer rows
@@ -81,10 +93,7 @@ impl Request {
     fn left(&self, index: &Index, share: f32) -> f32 {
         match index.shape.row_bits {
             RowBits::Eight => 0.85,
-            RowBits::Four => {
-                let near_default = ((self.target - 0.95) / (Self::TARGET - 0.95)).clamp(0.0, 1.0);
-                (0.65 + 0.15 * near_default) * weight_of_share(share)
-            }
+            RowBits::Four => (0.65 + 0.15 * self.near_default()) * weight_of_share(share),
         }
     }
 }
@@ -160,6 +169,8 @@ pub struct Searcher {
     /// How many, if they are within `margin` of the last wanted one.
     keep_max: usize,
     margin: f32,
+    /// Without CODES: the same, in slacks of bounds.
+    uncertain: f32,
     /// Candidates of unknown rank, the first of all.
     named: usize,
     /// The rank of the k-th nearest elsewhere.
@@ -237,6 +248,7 @@ impl Searcher {
             keep: 0,
             keep_max: 0,
             margin: 0.0,
+            uncertain: 0.0,
             named: 0,
             bound: f32::INFINITY,
             limit: f32::INFINITY,
@@ -261,12 +273,38 @@ impl Searcher {
         request: &Request,
     ) -> Outcome {
         if let Some(first) = parts.first() {
-            let shape = first.index.shape;
-            assert_eq!(vector.len(), shape.dimension, "a vector of the index's dimension");
-            self.rotated.resize(shape.padded(), 0.0);
-            first.index.rotate(vector, &mut self.rotated);
+            self.rotate(vector, first.index);
         }
         self.search_rotated(parts, request)
+    }
+
+    /// Names what a search of parts will most likely look into first, of what is not loaded: before it is known which rows count, but
+    /// about what share of each part: `shares`, in their order. There are no candidates.
+    ///
+    /// # Panics
+    /// As [`Searcher::search`].
+    pub fn foresee<S: Source>(
+        &mut self,
+        vector: &[f32],
+        parts: &[Part<'_, S>],
+        shares: &[f32],
+        request: &Request,
+    ) {
+        if let Some(first) = parts.first() {
+            self.rotate(vector, first.index);
+        }
+        self.begin(parts, request);
+        for (query, share) in self.queries.iter_mut().zip(shares) {
+            query.share = *share;
+        }
+        self.route(parts, request);
+        self.name_missing(parts, request, 0);
+    }
+
+    fn rotate(&mut self, vector: &[f32], index: &Index) {
+        assert_eq!(vector.len(), index.shape.dimension, "a vector of the index's dimension");
+        self.rotated.resize(index.shape.padded(), 0.0);
+        index.rotate(vector, &mut self.rotated);
     }
 
     /// Searches for the vector in `rotated`.
@@ -329,9 +367,10 @@ impl Searcher {
         self.opening = f32::INFINITY;
         self.slack = 0.0;
         self.k = request.k;
-        self.keep = 8 * request.k + 64;
-        self.keep_max = self.keep;
+        self.keep_max = 8 * request.k + 64;
+        self.keep = self.keep_max;
         self.margin = 0.0;
+        self.uncertain = request.uncertain();
         let Some(first) = parts.first() else { return };
         let same = |part: &Part<'_, S>| (part.index.shape.metric, part.index.shape.dimension);
         assert!(parts.iter().all(|part| same(part) == same(first)), "parts of one index");
@@ -341,6 +380,9 @@ impl Searcher {
         }
         if self.rows != RowCodes::None {
             self.keep_by_codes(parts);
+        } else if self.queries[..parts.len()].iter().all(|query| query.share < SPARSE) {
+            // Where few rows count, they lie apart.
+            self.keep = self.keep_max.min(request.k + SPARE_OF_FOUR_BITS);
         }
     }
 

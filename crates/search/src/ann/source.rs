@@ -16,6 +16,11 @@ pub trait Source {
     /// A row of the CODES section, if all of it is there; `None` leaves the row out.
     fn row(&self, row: u32) -> Option<&[u8]>;
 
+    /// Whether lists are loaded one by one, as searches ask for them: then a search looks into all that it asked for.
+    fn is_by_list(&self) -> bool {
+        self.row_codes() == RowCodes::OfLists
+    }
+
     /// The rows of a list, [`Index::rows_place`], if they are loaded. Other lengths count as none. Asked of
     /// [`RowCodes::OfLists`] alone.
     fn rows(&self, list: u32) -> Option<&[u8]> {

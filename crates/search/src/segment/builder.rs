@@ -103,7 +103,7 @@ impl SegmentBuilder {
         let metadata = self.metadata.finish();
         sections.extend(metadata.map(|(kind, bytes)| (kind, 0, bytes)));
         sections.extend(self.keys.finish());
-        sections.push((SectionKind::ATTRIBUTES, 0, self.columns.finish()));
+        sections.extend(self.columns.finish().map(|(kind, bytes)| (kind, 0, bytes)));
         sections.sort_by_key(|(kind, ..)| place_in_object(*kind));
         BuiltSegment { sections, docs }
     }
@@ -121,7 +121,7 @@ fn place_in_object(kind: SectionKind) -> u8 {
         SectionKind::NORMS => 6,
         SectionKind::KEYS => 7,
         SectionKind::KEY_INDEX => 8,
-        SectionKind::KEY_BLOCKS => 5,
+        SectionKind::KEY_BLOCKS | SectionKind::ATTRIBUTE_BLOCKS => 5,
         _ => 9,
     }
 }

@@ -168,7 +168,7 @@ pub struct CodesSource<'a> {
 
 impl CodesSource<'_> {
     /// Whether row codes can be read list by list.
-    fn is_by_list(&self) -> bool {
+    fn has_rows_by_list(&self) -> bool {
         self.index.lists() == 0 || self.index.rows_place(0).is_some()
     }
 }
@@ -184,7 +184,7 @@ impl ann::Source for CodesSource<'_> {
     /// All, if the lists are there as well, or those of the lists that were added.
     #[inline]
     fn row_codes(&self) -> ann::RowCodes {
-        let is_by_list = self.is_by_list();
+        let is_by_list = self.has_rows_by_list();
         match self.rows {
             Some(_) if self.all.is_some() || !is_by_list || self.index.is_flat() => {
                 ann::RowCodes::All
@@ -192,6 +192,10 @@ impl ann::Source for CodesSource<'_> {
             _ if is_by_list => ann::RowCodes::OfLists,
             _ => ann::RowCodes::None,
         }
+    }
+
+    fn is_by_list(&self) -> bool {
+        self.all.is_none() || self.row_codes() == ann::RowCodes::OfLists
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! Fuzz bodies of the single sections; see `crate::fuzz`. Numbers of documents come from the
 //! section's own header, bounded, so that its other checks are reached.
 
-use super::columns::Columns;
+use super::columns::{AttributesSection, Block, Blocks, Columns, Heads};
 use super::key_filter::KeyFilter;
 use super::key_index::KeyIndex;
 use super::keys::Keys;
@@ -84,16 +84,37 @@ pub fn metadata(bytes: &[u8]) {
     }
 }
 
-/// The attributes section.
+/// The attributes section, of version 1 whole, what leads to the blocks of later ones, and a block.
 pub fn attribute_columns(bytes: &[u8]) {
     with_docs(SectionKind::ATTRIBUTES, bytes, |docs, _, section| {
-        if let Ok(columns) = Columns::open(docs, section) {
+        if let Ok(attributes) = AttributesSection::open(docs, section)
+            && let AttributesSection::Old(heads, blocks) = &attributes
+        {
+            let columns = Columns { heads, blocks: &InOrder(blocks) };
             assert_eq!(columns.attributes().len(), docs as usize);
             for filter in filters() {
                 assert!(columns.select(&filter).max().is_none_or(|last| last < docs));
             }
         }
     });
+    with_docs(SectionKind::ATTRIBUTE_BLOCKS, bytes, |docs, _, section| {
+        if let Ok(heads) = Heads::open(docs, section) {
+            for filter in filters() {
+                assert!(heads.parts(&filter).iter().all(|block| *block < heads.count()));
+                assert!((0.0..=1.0).contains(&heads.estimate(&filter)));
+            }
+            assert!((0..heads.count()).all(|block| heads.place(block).is_some()));
+        }
+    });
+    _ = Block::open(DOCS_MAX, &Bytes::copy_from_slice(bytes));
+}
+
+struct InOrder<'a>(&'a [std::sync::Arc<Block>]);
+
+impl Blocks for InOrder<'_> {
+    fn block(&self, number: u32) -> &Block {
+        &self.0[number as usize]
+    }
 }
 
 /// The vectors, vector extents and norms sections.

@@ -6,7 +6,7 @@
 //! [`super::Segment`] checks it against the parts that are there already.
 
 use super::clusters::{CodeBytes, RowCodes, open_tree};
-use super::columns::Columns;
+use super::columns::{AttributesSection, Block, Heads};
 use super::key_filter::KeyFilter;
 use super::key_index::KeyIndex;
 use super::keys::{KeyBlock, KeyDirectory, Keys};
@@ -32,6 +32,8 @@ pub enum PartId {
     MetadataBlock(u32),
     /// The keys of some documents: the number of the block.
     KeyBlock(u32),
+    /// The documents of some values of a key: the number of the block.
+    AttributeBlock(u32),
     /// The 1-bit codes of one cluster of a vector field: the field, and the number of the list.
     CodeList(u8, u32),
     /// The row codes of the vectors whose first cluster is one: the field, and the number of its list.
@@ -77,7 +79,9 @@ pub(super) enum Content {
     Metadata(Arc<Metadata>),
     MetadataIndex(Arc<MetadataIndex>),
     MetadataBlock(Arc<MetadataBlock>),
-    Columns(Arc<Columns>),
+    Attributes(Arc<AttributesSection>),
+    AttributeHeads(Arc<Heads>),
+    AttributeBlock(Arc<Block>),
     Lists(Arc<Lists>),
     Extents(Arc<Extents>),
     Vectors(Floats),
@@ -120,6 +124,11 @@ impl Part {
             PartId::KeyBlock(_) => {
                 let block = KeyBlock::open(Bytes::copy_from_slice(bytes))?;
                 (Content::KeyBlock(block.into()), bytes.len())
+            }
+            PartId::AttributeBlock(_) => {
+                let block = Block::open(docs, &Bytes::copy_from_slice(bytes))?;
+                let weight = bytes.len() + block.extra_weight();
+                (Content::AttributeBlock(block.into()), weight)
             }
             PartId::CodeList(..) => {
                 let list = CodeBytes::new(aligned(bytes));
@@ -169,7 +178,12 @@ impl Content {
             SectionKind::METADATA_INDEX => {
                 Self::MetadataIndex(MetadataIndex::open(docs, section)?.into())
             }
-            SectionKind::ATTRIBUTES => Self::Columns(Columns::open(docs, section)?.into()),
+            SectionKind::ATTRIBUTES => {
+                Self::Attributes(AttributesSection::open(docs, section)?.into())
+            }
+            SectionKind::ATTRIBUTE_BLOCKS => {
+                Self::AttributeHeads(Heads::open(docs, section)?.into())
+            }
             SectionKind::LISTS => Self::Lists(Lists::open(docs, section)?.into()),
             SectionKind::VECTOR_EXTENTS => {
                 Self::Extents(Extents::open(docs, dimension(schema, field)?, section)?.into())
@@ -195,11 +209,13 @@ impl Content {
             Self::KeyDirectory(directory) => directory.extra_weight(),
             Self::KeyIndex(index) => index.extra_weight(),
             Self::MetadataIndex(index) => index.extra_weight(),
-            Self::Columns(columns) => columns.extra_weight(),
+            Self::Attributes(attributes) => attributes.extra_weight(),
+            Self::AttributeHeads(heads) => heads.extra_weight(),
             Self::Lists(lists) => lists.extra_weight(),
             Self::Codes(codes) => codes.extra_weight(),
             Self::Tree(_)
             | Self::KeyBlock(_)
+            | Self::AttributeBlock(_)
             | Self::KeyFilter(_)
             | Self::RowCodes(_)
             | Self::Metadata(_)

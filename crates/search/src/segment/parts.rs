@@ -1,7 +1,7 @@
 //! What a segment holds of its parts, and how they are checked against each other.
 
 use super::clusters::{CodeBytes, RowCodes};
-use super::columns::Columns;
+use super::columns::{AttributesSection, Block, Blocks, Columns, Heads};
 use super::corrupt;
 use super::key_filter::KeyFilter;
 use super::key_index::KeyIndex;
@@ -29,7 +29,9 @@ pub(super) struct Parts {
     pub(super) key_blocks: BTreeMap<u32, Arc<KeyBlock>>,
     pub(super) key_filter: Option<Arc<KeyFilter>>,
     pub(super) key_index: Option<Arc<KeyIndex>>,
-    pub(super) columns: Option<Arc<Columns>>,
+    pub(super) attributes: Option<Arc<AttributesSection>>,
+    pub(super) attribute_heads: Option<Arc<Heads>>,
+    pub(super) attribute_blocks: BTreeMap<u32, Arc<Block>>,
     pub(super) metadata: Option<Arc<Metadata>>,
     pub(super) metadata_index: Option<Arc<MetadataIndex>>,
     pub(super) metadata_blocks: BTreeMap<u32, Arc<MetadataBlock>>,
@@ -177,7 +179,9 @@ impl Parts {
             key_blocks: BTreeMap::new(),
             key_filter: None,
             key_index: None,
-            columns: None,
+            attributes: None,
+            attribute_heads: None,
+            attribute_blocks: BTreeMap::new(),
             metadata: None,
             metadata_index: None,
             metadata_blocks: BTreeMap::new(),
@@ -203,6 +207,12 @@ impl Parts {
                 }
                 self.key_blocks.insert(number, Arc::clone(block));
             }
+            (PartId::AttributeBlock(number), Content::AttributeBlock(block)) => {
+                if !self.heads().fits(number, block) {
+                    return Err(corrupt("terms of an attribute block"));
+                }
+                self.attribute_blocks.insert(number, Arc::clone(block));
+            }
             (PartId::CodeList(field, list), Content::Codes(codes)) => {
                 self.field_mut(field)?.add_list(list, codes)?;
             }
@@ -220,7 +230,9 @@ impl Parts {
             Content::Keys(keys) => self.keys = Some(Arc::clone(keys)),
             Content::KeyFilter(filter) => self.key_filter = Some(Arc::clone(filter)),
             Content::KeyIndex(index) => self.key_index = Some(Arc::clone(index)),
-            Content::Columns(columns) => self.columns = Some(Arc::clone(columns)),
+            Content::Attributes(attributes) => self.attributes = Some(Arc::clone(attributes)),
+            Content::AttributeHeads(heads) => self.attribute_heads = Some(Arc::clone(heads)),
+            Content::AttributeBlock(_) => unreachable!("a block is no section"),
             Content::Metadata(metadata) => self.metadata = Some(Arc::clone(metadata)),
             Content::MetadataIndex(index) => self.metadata_index = Some(Arc::clone(index)),
             Content::MetadataBlock(_) => unreachable!("a block is no section"),
@@ -256,10 +268,11 @@ impl Parts {
                 let field = &self.fields[field as usize];
                 if field.agrees() { field.check_codes() } else { Err(corrupt("number of rows")) }
             }
+            Content::Attributes(_) | Content::AttributeHeads(_) => self.check_attributes(),
             Content::KeyFilter(_)
+            | Content::AttributeBlock(_)
             | Content::KeyDirectory(_)
             | Content::KeyBlock(_)
-            | Content::Columns(_)
             | Content::Metadata(_)
             | Content::MetadataIndex(_)
             | Content::MetadataBlock(_) => Ok(()),
@@ -278,6 +291,7 @@ impl Parts {
             }
             PartId::MetadataBlock(block) => self.metadata_blocks.contains_key(&block),
             PartId::KeyBlock(block) => self.key_blocks.contains_key(&block),
+            PartId::AttributeBlock(block) => self.attribute_blocks.contains_key(&block),
             PartId::CodeList(number, list) => {
                 field(number).is_some_and(|field| field.code_lists.contains_key(&list))
             }
@@ -296,7 +310,8 @@ impl Parts {
                 SectionKind::KEY_INDEX => self.key_index.is_some(),
                 SectionKind::METADATA => self.metadata.is_some(),
                 SectionKind::METADATA_INDEX => self.metadata_index.is_some(),
-                SectionKind::ATTRIBUTES => self.columns.is_some(),
+                SectionKind::ATTRIBUTES => self.attributes.is_some(),
+                SectionKind::ATTRIBUTE_BLOCKS => self.attribute_heads.is_some(),
                 SectionKind::LISTS => field(number).is_some_and(|field| field.lists.is_some()),
                 SectionKind::VECTORS => field(number).is_some_and(|field| field.whole.is_some()),
                 SectionKind::NORMS => field(number).is_some_and(|field| field.norms.is_some()),
@@ -312,6 +327,8 @@ impl Parts {
     pub(super) fn missing(&self, schema: &Schema) -> Option<SectionKind> {
         let indexed = matches!(self.metadata.as_deref(), Some(Metadata::Indexed(_)));
         let cut_keys = self.keys.as_ref().is_some_and(|keys| keys.is_cut());
+        let cut_attributes =
+            matches!(self.attributes.as_deref(), Some(AttributesSection::Blocks(_)));
         let segment = [
             (SectionKind::KEYS, true),
             (SectionKind::KEY_BLOCKS, cut_keys),
@@ -320,6 +337,7 @@ impl Parts {
             (SectionKind::METADATA, true),
             (SectionKind::METADATA_INDEX, indexed),
             (SectionKind::ATTRIBUTES, true),
+            (SectionKind::ATTRIBUTE_BLOCKS, cut_attributes),
         ];
         let segment = segment.into_iter().map(|(kind, needed)| (kind, 0, needed));
         let fields = (0..).zip(&schema.vector_fields).flat_map(|(number, field)| {
@@ -342,6 +360,35 @@ impl Parts {
 
     pub(super) fn metadata_index(&self) -> &MetadataIndex {
         self.metadata_index.as_deref().expect("the metadata index was added")
+    }
+
+    /// What leads to the blocks of attributes.
+    pub(super) fn heads(&self) -> &Heads {
+        let old = match self.attributes.as_deref() {
+            Some(AttributesSection::Old(heads, _)) => Some(&**heads),
+            _ => None,
+        };
+        old.or(self.attribute_heads.as_deref()).expect("what leads to the attributes was added")
+    }
+
+    pub(super) fn columns(&self) -> Columns<'_> {
+        Columns { heads: self.heads(), blocks: self }
+    }
+
+    /// Checks all blocks against what leads to them, once both are there.
+    fn check_attributes(&self) -> Result<(), Corrupt> {
+        let Some(attributes) = &self.attributes else { return Ok(()) };
+        let leads = |row: &SectionPlace| row.kind == SectionKind::ATTRIBUTE_BLOCKS;
+        let may_have_heads = self.table.is_empty() || self.table.iter().any(leads);
+        let (blocks, heads) = match (&**attributes, &self.attribute_heads) {
+            (AttributesSection::Blocks(blocks), Some(heads)) => (blocks, heads),
+            (AttributesSection::Blocks(_), None) if may_have_heads => return Ok(()),
+            (AttributesSection::Old(..), None) => return Ok(()),
+            _ => return Err(corrupt("what leads to the attributes")),
+        };
+        let fit = blocks.len() == heads.count() as usize
+            && (0..).zip(blocks.iter()).all(|(number, block)| heads.fits(number, block));
+        if fit { Ok(()) } else { Err(corrupt("blocks of attributes")) }
     }
 
     pub(super) fn key_directory(&self) -> &KeyDirectory {
@@ -387,5 +434,16 @@ impl Parts {
         let start = section.start.checked_add(range.start)?;
         let end = section.start.checked_add(range.end)?;
         (end <= section.end).then_some((start..end, crc))
+    }
+}
+
+impl Blocks for Parts {
+    fn block(&self, number: u32) -> &Block {
+        let whole = self.attributes.as_ref().map(|attributes| attributes.blocks());
+        let block = match whole {
+            Some(blocks) => blocks.get(number as usize),
+            None => self.attribute_blocks.get(&number),
+        };
+        block.expect("the attributes were added")
     }
 }

@@ -47,6 +47,9 @@ impl SectionKind {
     /// Where the blocks of keys lie, and their checksums.
     pub const KEY_BLOCKS: Self = Self(15);
 
+    /// What leads to the blocks of attributes, and their checksums.
+    pub const ATTRIBUTE_BLOCKS: Self = Self(16);
+
     /// For errors.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -64,6 +67,7 @@ impl SectionKind {
             Self::CODES => "codes section",
             Self::ROW_CODES => "row codes section",
             Self::KEY_BLOCKS => "key blocks section",
+            Self::ATTRIBUTE_BLOCKS => "attribute blocks section",
             _ => "section",
         }
     }
@@ -84,7 +88,10 @@ pub(crate) const HEADER_BYTES: usize = 16;
 /// The newest layout of a kind. Older ones, from 1, are still read.
 fn newest_version(kind: SectionKind) -> u16 {
     match kind {
-        SectionKind::KEYS | SectionKind::KEY_INDEX | SectionKind::METADATA => 2,
+        SectionKind::KEYS
+        | SectionKind::KEY_INDEX
+        | SectionKind::METADATA
+        | SectionKind::ATTRIBUTES => 2,
         _ => 1,
     }
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::fuzz::lay_out;
 use crate::testing::{attributes, filter};
-use crate::{Attributes, Docs, Filter, Metric, Schema, VectorField, key_hash};
+use crate::{Attributes, Docs, Filter, Metric, Scalar, Schema, Value, VectorField, key_hash};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -212,7 +212,16 @@ proptest! {
         let mut read = InParts::new(docs, &sections);
         read.load(read.segment.key_filter_part());
         prop_assert!(rows.iter().all(|row| read.segment.may_contain(key_hash(&row.key))));
-        read.load_sections(&[SectionKind::KEYS, SectionKind::KEY_INDEX, SectionKind::ATTRIBUTES]);
+        read.load_sections(&[SectionKind::KEYS, SectionKind::KEY_INDEX]);
+        read.load_sections(&[SectionKind::ATTRIBUTE_BLOCKS]);
+        for filter in &filters {
+            let mut few = InParts::new(docs, &sections);
+            few.load(few.segment.attribute_directory());
+            few.segment.filter_parts(filter).into_iter().for_each(|part| few.load(part));
+            let expected = (0..).zip(&rows).filter(|(_, row)| filter.matches(&row.attributes));
+            prop_assert!(few.segment.select(filter).iter().eq(expected.map(|(doc, _)| doc)));
+        }
+        read.load_sections(&[SectionKind::ATTRIBUTES]);
         read.load_metadata();
         read.load_field(1);
         let half = read.segment.clone();
@@ -223,18 +232,18 @@ proptest! {
     }
 }
 
-/// Segments of many extents and blocks: 300 rows of 32 values each fill three of them.
+/// Segments of many extents and blocks: 300 rows of 16 values each fill three of them.
 mod large {
     use super::*;
 
     fn wide() -> Schema {
-        let field = VectorField { name: "v".into(), dimension: 32, metric: Metric::Cosine };
+        let field = VectorField { name: "v".into(), dimension: 16, metric: Metric::Cosine };
         Schema { vector_fields: vec![field], non_filterable: Vec::new() }
     }
 
     /// Every third document lacks the vector.
     fn vector(doc: u32) -> Option<Vec<f32>> {
-        (doc % 3 != 2).then(|| (0..32).map(|place| (doc * 1000 + place) as f32).collect())
+        (doc % 3 != 2).then(|| (0..16).map(|place| (doc * 1000 + place) as f32).collect())
     }
 
     fn built(docs: u32) -> Vec<StoredSection> {
@@ -350,7 +359,7 @@ mod large {
         let section =
             |kind| sections.iter().find(|section| section.0 == kind).expect("built").2.clone();
         let present = (0..450).filter(|&doc| vector(doc).is_some());
-        let mut vectors = VectorsWriter::new(450, 300, 32);
+        let mut vectors = VectorsWriter::new(450, 300, 16);
         let mut metadata = MetadataWriter::new(450);
         let (mut list, mut norms) = (ListBuilder::default(), NormsBuilder::default());
         for doc in present {
@@ -418,9 +427,68 @@ proptest! {
             .collect();
         let merged = merge_attributes(&inputs, kept.len() as u32);
         let (_, sections) = build(&kept);
-        let built = sections.iter().find(|section| section.0 == SectionKind::ATTRIBUTES);
-        prop_assert_eq!(&merged[..], &built.expect("built").2[..]);
+        for (kind, bytes) in merged {
+            let built = sections.iter().find(|section| section.0 == kind);
+            prop_assert_eq!(&bytes[..], &built.expect("built").2[..]);
+        }
     }
+}
+
+/// As the property above, of so many documents that columns have several blocks and terms have bitmaps.
+#[test]
+fn large_columns_merge_into_those_of_the_documents_kept() {
+    let text = |text: String| Value::One(Scalar::String(text.into()));
+    let row = |number: u32| {
+        let mut pairs = vec![
+            ("number".into(), Value::One(Scalar::Integer(i64::from(number * 7919 % 5_000)))),
+            ("letter".into(), text(["", "a", "b", "é", "è"][number as usize % 5].into())),
+            ("few".into(), text((number % 300).to_string())),
+        ];
+        if !number.is_multiple_of(3) {
+            let values =
+                [Scalar::Bool(number.is_multiple_of(2)), Scalar::Float(f64::from(number) / 8.0)];
+            pairs.push(("many".into(), Value::Many(values.into())));
+        }
+        let attributes = Attributes::from_pairs(pairs);
+        Row {
+            key: number.to_be_bytes().into(),
+            vectors: vec![None, None],
+            metadata: None,
+            attributes,
+        }
+    };
+    let mut rows: Vec<Row> = (0..12_000).map(row).collect();
+    rows.sort_by_key(|row| (key_hash(&row.key), row.key.clone()));
+    let open = |rows: &[Row]| {
+        let (docs, sections) = build(rows);
+        Segment::open(&schema(), docs, &sections).expect("valid")
+    };
+    let (first, second) = rows.split_at(7_000);
+    let inputs = [open(first), open(second)];
+    let is_kept = |row: &usize| row % 11 != 3;
+    let mut next = 0;
+    let places = (0..rows.len()).map(|row| {
+        next += u32::from(is_kept(&row));
+        if is_kept(&row) { next - 1 } else { MergeInput::DROPPED }
+    });
+    let places: Vec<u32> = places.collect();
+    let inputs = [
+        MergeInput { segment: &inputs[0], docs: &places[..7_000] },
+        MergeInput { segment: &inputs[1], docs: &places[7_000..] },
+    ];
+    let merged = merge_attributes(&inputs, next);
+    let kept: Vec<Row> = rows
+        .iter()
+        .enumerate()
+        .filter(|(row, _)| is_kept(row))
+        .map(|(_, row)| row.clone())
+        .collect();
+    let (_, sections) = build(&kept);
+    for (kind, bytes) in merged {
+        let built = sections.iter().find(|section| section.0 == kind).expect("built");
+        assert!(bytes[..] == built.2[..], "{}", kind.name());
+    }
+    assert_eq!(open(&kept).attributes().len(), kept.len());
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) const PADDING: usize = 48;
 
 /// Bytes of an extent that is being written, about: small enough that a query may read some dozens of
 /// them for a vector each, large enough that scanning one costs far more than finding it.
-const EXTENT_BYTES: usize = 16 << 10;
+const EXTENT_BYTES: usize = 8 << 10;
 
 fn rows_per_extent(dimension: u32) -> usize {
     (EXTENT_BYTES / 4 / dimension as usize).max(1)

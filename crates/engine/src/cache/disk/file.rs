@@ -63,6 +63,7 @@ impl DiskKey {
             }
             Some(PartId::MetadataBlock(number)) => format!("{object:032x}-block.{number}"),
             Some(PartId::KeyBlock(number)) => format!("{object:032x}-keys.{number}"),
+            Some(PartId::AttributeBlock(number)) => format!("{object:032x}-values.{number}"),
             Some(PartId::CodeList(field, list)) => format!("{object:032x}-list.{field}.{list}"),
             Some(PartId::RowCodeList(field, list)) => {
                 format!("{object:032x}-rows.{field}.{list}")
@@ -87,6 +88,7 @@ impl DiskKey {
             }
             "block" => Some(PartId::MetadataBlock(words.next()?.parse().ok()?)),
             "keys" => Some(PartId::KeyBlock(words.next()?.parse().ok()?)),
+            "values" => Some(PartId::AttributeBlock(words.next()?.parse().ok()?)),
             "list" => {
                 let field = words.next()?.parse().ok()?;
                 Some(PartId::CodeList(field, words.next()?.parse().ok()?))
@@ -111,6 +113,7 @@ impl DiskKey {
             Some(PartId::KeyBlock(number)) => (4, 0, 0, number),
             Some(PartId::CodeList(field, list)) => (5, field, 0, list),
             Some(PartId::RowCodeList(field, list)) => (6, field, 0, list),
+            Some(PartId::AttributeBlock(number)) => (7, 0, 0, number),
         };
         let mut part = [kind, field, 0, 0, 0, 0, 0, 0];
         part[2..4].copy_from_slice(&u16::to_le_bytes(section));
@@ -190,6 +193,7 @@ mod tests {
                 .prop_map(|(field, number)| Some(PartId::VectorExtent(field, number))),
             any::<u32>().prop_map(|number| Some(PartId::MetadataBlock(number))),
             any::<u32>().prop_map(|number| Some(PartId::KeyBlock(number))),
+            any::<u32>().prop_map(|number| Some(PartId::AttributeBlock(number))),
             (any::<u8>(), any::<u32>())
                 .prop_map(|(field, list)| Some(PartId::CodeList(field, list))),
             (any::<u8>(), any::<u32>())

@@ -90,6 +90,7 @@ fn directories(segment: &Segment, schema: &Schema) -> Vec<PartId> {
         section(SectionKind::KEYS, 0),
         section(SectionKind::KEY_INDEX, 0),
         segment.metadata_directory(),
+        segment.attribute_directory(),
     ];
     if !parts.contains(&segment.key_directory()) {
         parts.push(segment.key_directory());
@@ -147,6 +148,7 @@ fn name(id: PartId) -> String {
         PartId::VectorExtent(field, extent) => format!("extent {extent} of field {field}"),
         PartId::MetadataBlock(block) => format!("metadata block {block}"),
         PartId::KeyBlock(block) => format!("key block {block}"),
+        PartId::AttributeBlock(block) => format!("attribute block {block}"),
         PartId::CodeList(field, list) => format!("list {list} of the codes of field {field}"),
         PartId::RowCodeList(field, list) => format!("list {list} of row codes of field {field}"),
     }

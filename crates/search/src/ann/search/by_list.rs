@@ -69,8 +69,7 @@ pub(super) fn loaded_run<'a, S: Source>(
 
 /// Whether it is loaded, and not with everything else.
 pub(super) fn is_loaded_apart<S: Source>(parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
-    let source = &parts[stop.part() as usize].source;
-    source.row_codes() == RowCodes::OfLists && loaded_run(parts, stop).is_some()
+    parts[stop.part() as usize].source.is_by_list() && loaded_run(parts, stop).is_some()
 }
 
 /// Whether the rows of a list are loaded, if they come with lists.

@@ -27,7 +27,7 @@ impl Searcher {
             let is_few = match self.rows {
                 RowCodes::All => is_few(part.count(), bytes),
                 // Each of them costs the caller a read.
-                RowCodes::OfLists | RowCodes::None => part.count() as usize <= self.keep,
+                RowCodes::OfLists | RowCodes::None => part.count() as usize <= self.keep_max,
             };
             if part.allowed.is_none() || !is_few {
                 continue;

@@ -23,6 +23,9 @@ const MANY: usize = 4;
 const BEST: usize = 48;
 /// The share of rows that count from which on most blocks have one: of 32 at random, four fifths.
 const DENSE: f32 = 0.05;
+/// Without CODES, what strain counts for where lists are loaded one by one: searches look into all that they loaded at once, and those
+/// are enough for most.
+const LENIENCE: f32 = 4.0;
 /// Survivors whose rows are prefetched.
 const PREFETCHED_ROWS: usize = 96;
 
@@ -46,7 +49,7 @@ impl Searcher {
         while self.goes_on(parts, request, &mut progress) {
             let stop = self.stops[progress.place];
             // Lists that were read for this search may as well be looked into.
-            let is_paid_for = self.rows == RowCodes::OfLists && is_loaded_apart(parts, &stop);
+            let is_paid_for = self.rows != RowCodes::All && is_loaded_apart(parts, &stop);
             if self.is_enough(&stop, parts, request, progress.place) && !is_paid_for {
                 if self.close(&stop, parts) {
                     break;
@@ -55,7 +58,7 @@ impl Searcher {
                 continue;
             }
             let Some(run) = loaded_run(parts, &stop) else {
-                self.name_missing(parts, request, &mut progress);
+                self.name_missing(parts, request, progress.place);
                 return false;
             };
             let next = self.ahead(parts, self.stops.get(progress.place + 1));
@@ -64,7 +67,7 @@ impl Searcher {
             if progress.place == OPENING {
                 self.end_opening(parts);
                 if !self.probe_flats(parts, &mut progress) {
-                    self.name_missing(parts, request, &mut progress);
+                    self.name_missing(parts, request, progress.place);
                     return false;
                 }
             }
@@ -73,7 +76,7 @@ impl Searcher {
             self.end_opening(parts);
         }
         if !self.probe_flats(parts, &mut progress) {
-            self.name_missing(parts, request, &mut progress);
+            self.name_missing(parts, request, progress.place);
             return false;
         }
         self.second_stage(parts, self.waiting.len());
@@ -123,7 +126,7 @@ impl Searcher {
     }
 
     /// Whether this list, and so those after it of its part, are not worth while.
-    fn is_enough<S>(
+    fn is_enough<S: Source>(
         &mut self,
         stop: &RankedIn,
         parts: &[Part<'_, S>],
@@ -141,9 +144,12 @@ impl Searcher {
         }
         let Some(rank) = self.known_rank(request.k) else { return false };
         let query = &self.queries[stop.part() as usize];
-        let is_exact = self.rows != RowCodes::None;
-        let slack = if is_exact { 0.0 } else { self.slack(index, stop) };
-        let strain = query.strain(index, stop.rank(), rank + slack);
+        let slack = if self.rows == RowCodes::None { self.slack(index, stop) } else { 0.0 };
+        // The next list would have to be read.
+        let is_dear =
+            self.rows == RowCodes::None && parts[stop.part() as usize].source.is_by_list();
+        let lenience = if is_dear { LENIENCE } else { 1.0 };
+        let strain = lenience * query.strain(index, stop.rank(), rank + slack);
         if let Some(trace) = &mut self.trace {
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
             trace.push(Checkpoint { strain, rows });
@@ -225,17 +231,21 @@ impl Searcher {
     }
 
     /// Names all lists that are missing of those that the search is likely to look into next.
-    fn name_missing<S: Source>(
+    pub(super) fn name_missing<S: Source>(
         &mut self,
         parts: &[Part<'_, S>],
         request: &Request,
-        progress: &mut Progress,
+        place: usize,
     ) {
-        let place = progress.place;
-        let part = |stop: &RankedIn| &parts[stop.part() as usize];
-        let first = self.stops.first().map_or(0, |stop| lists_at_start(part(stop), request));
-        let wave =
-            if place == 0 { first } else { (place / 2 + 8).max(first.saturating_sub(place)) };
+        let first = self.stops.first().map_or(0, |stop| {
+            let part = stop.part() as usize;
+            lists_at_start(&parts[part], self.queries[part].share, request)
+        });
+        let more = match self.rows {
+            RowCodes::None => place + 8,
+            RowCodes::All | RowCodes::OfLists => place / 2 + 8,
+        };
+        let wave = if place == 0 { first } else { more.max(first.saturating_sub(place)) };
         self.order(place, wave);
         let wave = self.stops[place..].iter().take(wave).chain(&self.flats);
         let name = |stop: &RankedIn| (stop.part(), stop.number());
@@ -258,6 +268,9 @@ impl Searcher {
         let part = &parts[stop.part() as usize];
         if !self.scan(stop, run, next, part) {
             self.work.lists_skipped += 1;
+        }
+        if self.rows == RowCodes::None {
+            self.margin = self.margin.max(self.uncertain * self.slack(part.index, stop));
         }
         if self.rows != RowCodes::All {
             return;
@@ -390,19 +403,20 @@ impl Searcher {
     }
 }
 
-/// How many lists to load at once for a search of a part. Without rows of CODES it is uncertain how near the k-th is, and searches go on for
-/// longer.
-fn lists_at_start<S: Source>(part: &Part<'_, S>, request: &Request) -> usize {
-    const MORE_MAX: f32 = 6.0;
-    let share = part.count() as f32 / part.index.rows.max(1) as f32;
-    let more = if share > 0.0 { (1.0 / share.sqrt()).min(MORE_MAX) } else { MORE_MAX };
-    let target = match part.source.row_codes() {
-        RowCodes::None => request.target.max(Request::TARGET),
-        RowCodes::All | RowCodes::OfLists => request.target,
+/// How many lists to load at once for a search of a part, of whose rows a share counts. The fewer count, the farther away are the
+/// nearest of them, and the less of all near them may be missed. Measured with rows that count at random.
+fn lists_at_start<S: Source>(part: &Part<'_, S>, share: f32, request: &Request) -> usize {
+    let by_bounds = match part.source.row_codes() {
+        RowCodes::None => 1.3,
+        RowCodes::All | RowCodes::OfLists => 1.0,
     };
-    let aim = 1.0 - (1.0 - target) * request.left(part.index, 1.0);
-    let lists = part.index.model.lists(aim);
+    let left = by_bounds * request.left(part.index, share) * share.sqrt();
+    let lists = part.index.model.lists(1.0 - (1.0 - request.target) * left);
+    // Where all nearest rows are in a few lists, those that count are not.
+    const TIMES: f32 = 8.0;
+    let rows = TIMES * request.k as f32 / share.max(f32::MIN_POSITIVE);
+    let lists = if share < 1.0 { lists.max(rows / part.index.rows_per_list) } else { lists };
     // Lists grow a little slower than the strain at which searches stop.
     let half = request.calibration.sqrt();
-    (lists * more * half * half.sqrt()) as usize
+    (lists * half * half.sqrt()) as usize
 }

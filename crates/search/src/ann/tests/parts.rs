@@ -39,11 +39,16 @@ fn parts_are_searched_as_one() {
 struct Loading<'a> {
     whole: Whole<'a>,
     loaded: &'a [bool],
+    is_by_list: bool,
 }
 
 impl Source for Loading<'_> {
     fn list(&self, list: u32) -> Option<&[u8]> {
         self.loaded[list as usize].then(|| self.whole.list(list))?
+    }
+
+    fn is_by_list(&self) -> bool {
+        self.is_by_list
     }
 
     fn row_codes(&self) -> RowCodes {
@@ -68,7 +73,7 @@ fn missing_lists_are_named_together() {
         let expected = searcher.near().to_vec();
         let mut loaded = vec![false; world.index.lists() as usize];
         loop {
-            let source = Loading { whole, loaded: &loaded };
+            let source = Loading { whole, loaded: &loaded, is_by_list: false };
             let parts = [Part { index: &world.index, source, allowed: None }];
             if searcher.search(query, &parts, &request(10)) != Outcome::Missing {
                 break;
@@ -83,6 +88,43 @@ fn missing_lists_are_named_together() {
         assert_eq!(searcher.near(), expected);
     }
     assert!(waves <= queries * 2, "{waves} waves of {queries} queries");
+}
+
+/// Before it is known which rows count, lists are named that it will take; each further wave names as many again, at least.
+#[test]
+fn lists_are_foreseen_by_the_share_of_rows_that_count() {
+    for metric in METRICS {
+        let world = World::new(metric, vectors(20_000, 1, 9), |_| {});
+        let whole = Whole { codes: &[], ..world.source() };
+        let counting = || (7..20_000).step_by(50);
+        let mask = RowMask::from_bitmap(&counting().collect(), 20_000);
+        let mut searcher = Searcher::new(Kernels::detect());
+        let (mut waves, mut hits, queries) = (0, 0, 40);
+        for query in vectors(queries, 2, 9).chunks(DIMENSION) {
+            let mut loaded = vec![false; world.index.lists() as usize];
+            let source = Loading { whole, loaded: &loaded, is_by_list: true };
+            let parts = [Part { index: &world.index, source, allowed: None }];
+            searcher.foresee(query, &parts, &[0.02], &request(10));
+            assert!(searcher.near().is_empty() && searcher.missing_rows().is_empty());
+            assert!(searcher.missing().len() > 10, "{:?}", searcher.missing());
+            loop {
+                for (_, list) in searcher.missing() {
+                    assert!(!std::mem::replace(&mut loaded[*list as usize], true), "again");
+                }
+                waves += 1;
+                let source = Loading { whole, loaded: &loaded, is_by_list: true };
+                let parts = [Part { index: &world.index, source, allowed: Some(&mask) }];
+                if searcher.search(query, &parts, &request(10)) != Outcome::Missing {
+                    break;
+                }
+            }
+            let found: Vec<u32> = searcher.near().iter().map(|near| near.row).collect();
+            let truth = nearest(metric, &world.data, query, counting(), 10);
+            hits += truth.iter().filter(|row| found.contains(row)).count();
+        }
+        assert!(hits > 370, "{metric:?}: {hits} of 400");
+        assert!(waves <= 4 * queries, "{metric:?}: {waves} waves of {queries} queries");
+    }
 }
 
 /// Lists that come in one by one with the row codes of their rows.

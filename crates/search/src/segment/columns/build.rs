@@ -1,14 +1,14 @@
 //! Collects the attributes of documents and writes their columns.
 
-use super::postings;
-use super::term::{Term, build_dictionary};
+use super::term::Term;
+use super::write::{AttributeSections, SectionWriter};
 use crate::DocId;
 use crate::attributes::{Attributes, Scalar};
-use crate::segment::section::{SectionKind, position, start, write_u32s};
+use crate::segment::section::SectionKind;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap};
 
-/// Collects attributes in document order: the ATTRIBUTES section.
+/// Collects attributes in document order.
 #[derive(Debug, Default)]
 pub struct AttributesBuilder {
     docs: u32,
@@ -40,71 +40,18 @@ impl AttributesBuilder {
         self.docs += 1;
     }
 
-    /// The section, for a segment of as many documents as were added.
-    pub fn finish(self) -> Vec<u8> {
-        let mut section = SectionWriter::default();
+    /// The sections ATTRIBUTE_BLOCKS and ATTRIBUTES, for a segment of as many documents as were added.
+    pub fn finish(self) -> [(SectionKind, Vec<u8>); 2] {
+        self.sections().into_pairs()
+    }
+
+    pub(super) fn sections(self) -> AttributeSections {
+        let mut section = SectionWriter::new(self.docs);
         for (key, mut column) in self.columns {
             column.sort();
-            section.push(&key, &column.parts());
+            column.write(&key, &mut section);
         }
-        section.finish(self.docs)
-    }
-}
-
-/// Writes columns one after another, which come ascending by key.
-#[derive(Default)]
-pub(super) struct SectionWriter {
-    ends: Vec<u32>,
-    columns: Vec<u8>,
-}
-
-impl SectionWriter {
-    pub(super) fn push(&mut self, key: &str, column: &ColumnParts<'_>) {
-        column.write(key, &mut self.columns);
-        self.ends.push(position(self.columns.len()));
-    }
-
-    /// The section, for a segment of `docs` documents.
-    pub(super) fn finish(self, docs: u32) -> Vec<u8> {
-        let mut out = start(SectionKind::ATTRIBUTES, docs, [position(self.ends.len()), 0]);
-        out.reserve_exact(4 * self.ends.len() + self.columns.len());
-        write_u32s(self.ends, &mut out);
-        out.extend_from_slice(&self.columns);
-        out
-    }
-}
-
-/// One column, ready to be written.
-pub(super) struct ColumnParts<'a> {
-    /// Ascending.
-    pub(super) presence: RoaringBitmap,
-    /// In dictionary order.
-    pub(super) terms: Vec<Term<'a>>,
-    /// (term, document), ascending; each term has one at least.
-    pub(super) entries: &'a [(u32, DocId)],
-}
-
-impl ColumnParts<'_> {
-    fn write(&self, key: &str, out: &mut Vec<u8>) {
-        let presence = postings::bitmap_bytes(&self.presence);
-        let lengths = [key.len(), presence.len(), self.terms.len()].map(position);
-        write_u32s(lengths, out);
-        write_u32s([postings::kind_for(self.terms.len())], out);
-        out.extend_from_slice(key.as_bytes());
-        out.extend_from_slice(&presence);
-        build_dictionary(&self.terms, out);
-        postings::build(self.terms.len(), self.entries, out);
-        self.write_numbers(out);
-    }
-
-    fn write_numbers(&self, out: &mut Vec<u8>) {
-        let is_number = |term: u32| matches!(self.terms[term as usize], Term::Number(_));
-        let entries = self.entries.iter().filter(|(term, _)| is_number(*term));
-        let mut numbers: Vec<(DocId, u32)> = entries.map(|&(term, doc)| (doc, term)).collect();
-        numbers.sort_unstable();
-        write_u32s([position(numbers.len())], out);
-        write_u32s(numbers.iter().map(|&(doc, _)| doc), out);
-        write_u32s(numbers.iter().map(|&(_, term)| term), out);
+        section.finish()
     }
 }
 
@@ -135,14 +82,18 @@ impl ColumnBuilder {
         term
     }
 
-    /// What is to be written, once sorted.
-    fn parts(&self) -> ColumnParts<'_> {
+    /// Writes it, once sorted.
+    fn write(&self, key: &str, section: &mut SectionWriter) {
         let presence = RoaringBitmap::from_sorted_iter(self.presence.iter().copied());
-        ColumnParts {
-            presence: presence.expect("documents ascend"),
-            terms: self.terms.iter().map(Term::from).collect(),
-            entries: &self.entries,
+        let presence = presence.expect("documents ascend");
+        let mut column = section.column(self.entries.len(), &presence);
+        let mut docs: Vec<DocId> = Vec::new();
+        for entries in self.entries.chunk_by(|a, b| a.0 == b.0) {
+            docs.clear();
+            docs.extend(entries.iter().map(|(_, doc)| doc));
+            column.push(Term::from(&self.terms[entries[0].0 as usize]), &docs);
         }
+        column.finish(key);
     }
 
     /// Renumbers the terms in dictionary order, and sorts the entries.

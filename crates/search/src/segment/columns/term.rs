@@ -1,6 +1,5 @@
-//! The distinct values of a column, in order.
+//! Values in order.
 
-use super::NumberRange;
 use crate::attributes::{Number, Scalar};
 use crate::decode::Corrupt;
 use crate::segment::section::{Body, Pieces, write_pieces};
@@ -10,8 +9,8 @@ use std::ops::Range;
 
 const FALSE: u8 = 0;
 const TRUE: u8 = 1;
-const INTEGER: u8 = 2;
-const FLOAT: u8 = 3;
+pub(super) const INTEGER: u8 = 2;
+pub(super) const FLOAT: u8 = 3;
 const STRING: u8 = 4;
 
 /// A value, borrowed.
@@ -46,12 +45,12 @@ impl From<Term<'_>> for Scalar {
 
 impl Term<'_> {
     /// The order by type, then by value: `1` and `1.0` are equal here. `None` for a NaN.
-    fn compare_value(self, other: Term<'_>) -> Option<Ordering> {
+    pub(super) fn compare_value(self, other: Term<'_>) -> Option<Ordering> {
         match (self, other) {
             (Term::Bool(a), Term::Bool(b)) => Some(a.cmp(&b)),
             (Term::Number(a), Term::Number(b)) => a.compare(b),
             (Term::String(a), Term::String(b)) => Some(a.cmp(b)),
-            _ => Some(self.kind().cmp(&other.kind())),
+            _ => Some(self.class().cmp(&other.class())),
         }
     }
 
@@ -66,7 +65,8 @@ impl Term<'_> {
         })
     }
 
-    fn kind(self) -> u8 {
+    /// Booleans, numbers, strings: the order of types.
+    pub(super) fn class(self) -> u8 {
         match self {
             Term::Bool(_) => 0,
             Term::Number(_) => 1,
@@ -125,8 +125,8 @@ impl Dictionary {
         let mut dictionary = Self { tags, pieces, numbers: 0..0 };
         let ascends = |index: &u32| dictionary.at(index - 1).order(dictionary.at(*index)).is_lt();
         body.check((1..count as u32).all(|index| ascends(&index)), "terms are not ascending")?;
-        let start = dictionary.first_where(|term| term.kind() >= 1);
-        dictionary.numbers = start..dictionary.first_where(|term| term.kind() >= 2);
+        let start = dictionary.first_where(|term| term.class() >= 1);
+        dictionary.numbers = start..dictionary.first_where(|term| term.class() >= 2);
         Ok(dictionary)
     }
 
@@ -155,22 +155,8 @@ impl Dictionary {
         self.first_where(not_less)..self.first_where(greater)
     }
 
-    /// The numbers on one side of `bound`.
-    pub(super) fn ranged(&self, bound: Number, range: NumberRange) -> Range<u32> {
-        if bound.compare(bound).is_none() {
-            return 0..0;
-        }
-        let equal = self.equal(Term::Number(bound));
-        match range {
-            NumberRange::Gt => equal.end..self.numbers.end,
-            NumberRange::Gte => equal.start..self.numbers.end,
-            NumberRange::Lt => self.numbers.start..equal.start,
-            NumberRange::Lte => self.numbers.start..equal.end,
-        }
-    }
-
     /// The first term for which `holds`, which must be false up to some term and true from there.
-    fn first_where(&self, holds: impl Fn(Term<'_>) -> bool) -> u32 {
+    pub(super) fn first_where(&self, holds: impl Fn(Term<'_>) -> bool) -> u32 {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
