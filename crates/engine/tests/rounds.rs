@@ -21,7 +21,7 @@ use object_store::{
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use vb_commit::Store;
-use vb_engine::{BucketSettings, Engine, IndexHandle, Options, Query};
+use vb_engine::{Answer, BucketSettings, Engine, IndexHandle, Options, Query};
 use vb_search::{Attributes, Filter, Metric, Number, Scalar, Schema, Test, Value};
 
 /// What every request takes.
@@ -249,50 +249,63 @@ async fn a_cold_query_over_a_long_tail_takes_three_waves() {
     }
 }
 
-/// Of a large segment a query reads the tree of its clusters, some lists, and the rows of candidates.
-#[tokio::test(start_paused = true)]
-async fn a_cold_query_by_clusters_takes_three_waves_and_few_bytes() {
+/// A query of a process that has just started, of a large segment: three waves and few bytes.
+async fn check_cold_by_clusters(bench: &Bench, filter: Filter) -> Answer {
     const BYTES_MAX: u64 = 3 << 20;
-    let bench = Bench::new(false);
-    fill(&bench, 60_000, 0).await;
     let engine = bench.start().await;
     let index = engine.resolve(&bucket(), b"index").await.unwrap();
-    let (rounds, requests, answer) = bench.count(index.search(question(Filter::All))).await;
+    let (rounds, requests, answer) = bench.count(index.search(question(filter.clone()))).await;
     let answer = answer.unwrap();
     assert_eq!(answer.hits.len(), 10);
     assert_eq!(answer.explain.segments_probed, 1);
     assert!(rounds <= OPEN_INDEX + 3, "{rounds} rounds: {requests:#?}");
     assert!(answer.explain.waves <= 3, "{:?}", answer.explain);
     assert!(answer.explain.bytes_read <= BYTES_MAX, "{:?}", answer.explain);
+    let (rounds, _, again) = bench.count(index.query(question(filter))).await;
+    assert_eq!(rounds, 1, "a warm query proves the tip and reads nothing");
+    assert!(again.unwrap().iter().zip(&answer.hits).all(|(again, first)| again.key == first.key));
+    engine.shutdown().await;
+    answer
+}
+
+/// Of a large segment a query reads the tree of its clusters, some lists, and the rows of candidates.
+#[tokio::test(start_paused = true)]
+async fn a_cold_query_by_clusters_takes_three_waves_and_few_bytes() {
+    let bench = Bench::new(false);
+    fill(&bench, 60_000, 0).await;
+    let answer = check_cold_by_clusters(&bench, Filter::All).await;
     // Row codes came with their lists, and left few vectors to look at.
     assert!(answer.explain.row_codes > 0, "{:?}", answer.explain);
     assert!(answer.explain.candidates <= 40, "{:?}", answer.explain);
-    engine.shutdown().await;
 }
 
 /// What a filter needs of the attributes comes beside the lists, before it is known which rows count.
 #[tokio::test(start_paused = true)]
 async fn a_cold_filtered_query_by_clusters_takes_three_waves_and_few_bytes() {
-    const BYTES_MAX: u64 = 3 << 20;
     let bench = Bench::new(false);
     fill(&bench, 60_000, 0).await;
     for test in [Test::Lt(Number::Integer(3000)), Test::Gte(Number::Integer(3000))] {
         let filter = Filter::Test { key: "number".into(), test };
-        let engine = bench.start().await;
-        let index = engine.resolve(&bucket(), b"index").await.unwrap();
-        let (rounds, requests, answer) = bench.count(index.search(question(filter.clone()))).await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.hits.len(), 10);
-        assert_eq!(answer.explain.segments_probed, 1);
-        assert!(rounds <= OPEN_INDEX + 3, "{rounds} rounds: {requests:#?}");
-        assert!(answer.explain.waves <= 3, "{:?}", answer.explain);
-        assert!(answer.explain.bytes_read <= BYTES_MAX, "{:?}", answer.explain);
-        let (rounds, _, again) = bench.count(index.query(question(filter))).await;
-        let (again, first) = (again.unwrap(), answer.hits);
-        assert_eq!(rounds, 1, "a warm query proves the tip and reads nothing");
-        assert!(again.iter().zip(&first).all(|(again, first)| again.key == first.key));
-        engine.shutdown().await;
+        check_cold_by_clusters(&bench, filter).await;
     }
+}
+
+/// A warmed index answers filters that it never saw without a read.
+#[tokio::test(start_paused = true)]
+async fn a_warmed_index_has_all_that_filters_need() {
+    let bench = Bench::new(false);
+    fill(&bench, 60_000, 0).await;
+    let engine = bench.start().await;
+    let index = engine.resolve(&bucket(), b"index").await.unwrap();
+    index.warm().await.unwrap();
+    for test in [Test::Lt(Number::Integer(3000)), Test::Exists(true)] {
+        let filter = Filter::Test { key: "number".into(), test };
+        let query = Query { with_metadata: false, ..question(filter) };
+        let (rounds, requests, hits) = bench.count(index.query(query)).await;
+        assert_eq!(hits.unwrap().len(), 10);
+        assert_eq!(rounds, 1, "proof of the tip: {requests:#?}");
+    }
+    engine.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]

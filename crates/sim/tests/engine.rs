@@ -39,10 +39,10 @@ fn a_run_is_a_function_of_its_seed() {
 /// after a change of the engine or of the simulation it may be another one. All but
 /// `no-read-back` and `no-check-after-manifest-create`, which take one or two thousand, are noticed by some of the first 500.
 const NOTICED_BY: [(&str, u64); 10] = [
-    ("no-check-after-slot-create", 13),
+    ("no-check-after-slot-create", 12),
     ("no-read-back", 919),
     ("newest-by-get", 8),
-    ("no-check-after-manifest-create", 3748),
+    ("no-check-after-manifest-create", 3043),
     ("collection-from-memory", 3),
     ("covered-by-a-higher-batch", 86),
     ("flush-without-floor-check", 3),

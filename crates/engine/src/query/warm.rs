@@ -65,6 +65,7 @@ impl Job for Warming {
                 PartId::Section(SectionKind::KEYS, 0),
                 PartId::Section(SectionKind::KEY_INDEX, 0),
                 PartId::Section(SectionKind::ATTRIBUTES, 0),
+                segment.attribute_directory(),
                 segment.key_directory(),
                 segment.metadata_directory(),
             ];

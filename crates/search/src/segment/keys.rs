@@ -12,7 +12,7 @@
 //! Every block but the last has as many documents as the header says. A query that finds a few
 //! records in a large segment reads the blocks with their keys, not all keys.
 
-use super::section::{Body, HEADER_BYTES, Pieces, SectionKind, U32s, position, start, write_u32s};
+use super::section::{Body, Pieces, Places, SectionKind, position, start, write_u32s};
 use super::{DOCS_MAX, key_filter, key_index};
 use crate::DocId;
 use crate::decode::Corrupt;
@@ -186,15 +186,14 @@ pub(crate) struct KeyDirectory {
     docs: u32,
     /// Invariant: not 0.
     per_block: u32,
-    /// Where each block starts in the keys section, and where the last ends.
-    starts: Vec<u64>,
-    crcs: U32s,
+    /// In the keys section.
+    places: Places,
 }
 
 impl KeyDirectory {
     /// How many blocks there are.
     pub(crate) fn count(&self) -> u32 {
-        self.crcs.len() as u32
+        self.places.count()
     }
 
     pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
@@ -202,16 +201,9 @@ impl KeyDirectory {
         let [blocks, per_block] = body.counts;
         body.check(per_block > 0, "blocks without documents")?;
         body.check(blocks == docs.div_ceil(per_block), "number of blocks")?;
-        let lengths = body.u32s(blocks as usize)?;
-        let crcs = body.u32s(blocks as usize)?;
+        let places = Places::open(blocks as usize, &mut body)?;
         body.end()?;
-        let mut starts = vec![HEADER_BYTES as u64];
-        let mut end = HEADER_BYTES as u64;
-        starts.extend(lengths.iter().map(|length| {
-            end += u64::from(length);
-            end
-        }));
-        Ok(Self { docs, per_block, starts, crcs })
+        Ok(Self { docs, per_block, places })
     }
 
     /// The block with the key of a document.
@@ -227,13 +219,11 @@ impl KeyDirectory {
 
     /// Bytes of a block in the keys section, and their CRC32C; `None` beyond the last.
     pub(crate) fn place(&self, block: u32) -> Option<(Range<u64>, u32)> {
-        let at = block as usize;
-        let range = *self.starts.get(at)?..*self.starts.get(at + 1)?;
-        Some((range, self.crcs.at(at)))
+        self.places.at(block)
     }
 
     /// Bytes of memory beside the section's own.
     pub(crate) fn extra_weight(&self) -> usize {
-        size_of_val(&self.starts[..])
+        self.places.extra_weight()
     }
 }

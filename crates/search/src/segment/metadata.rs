@@ -22,7 +22,7 @@
 //! Blocks aim at 16 KiB: reading one document costs some microseconds. A block can be read and
 //! checked alone. In version 1 blocks are unpacked when asked for, so damage inside one shows then.
 
-use super::section::{Body, HEADER_BYTES, Pieces, SectionKind, U32s, start, write_u32s};
+use super::section::{Body, Pieces, Places, SectionKind, U32s, start, write_u32s};
 use super::writer::{Outgoing, StreamedSection};
 use crate::DocId;
 use crate::decode::{Corrupt, Input};
@@ -269,9 +269,8 @@ impl BlockDocs {
 #[derive(Debug)]
 pub(crate) struct MetadataIndex {
     docs: BlockDocs,
-    /// Where each block ends in the metadata section.
-    ends: Vec<u64>,
-    crcs: U32s,
+    /// Of the blocks, in the metadata section.
+    places: Places,
 }
 
 impl MetadataIndex {
@@ -279,24 +278,19 @@ impl MetadataIndex {
         let mut body = Body::open_for(SectionKind::METADATA_INDEX, docs, section)?;
         let count = body.counts[0] as usize;
         let docs = BlockDocs::open(docs, body.u32s(count)?)?;
-        let lengths = body.u32s(count)?;
-        let crcs = body.u32s(count)?;
+        let places = Places::open(count, &mut body)?;
         body.end()?;
-        let ends = lengths.iter().scan(HEADER_BYTES as u64, |end, length| {
-            *end += u64::from(length);
-            Some(*end)
-        });
-        Ok(Self { docs, ends: ends.collect(), crcs })
+        Ok(Self { docs, places })
     }
 
     /// Bytes of memory beside the section's own.
     pub(crate) fn extra_weight(&self) -> usize {
-        size_of_val(&self.ends[..])
+        self.places.extra_weight()
     }
 
     /// How many blocks there are.
     pub(crate) fn count(&self) -> u32 {
-        self.ends.len() as u32
+        self.places.count()
     }
 
     /// The block of a document.
@@ -309,15 +303,12 @@ impl MetadataIndex {
 
     /// The documents of a block; none beyond the last.
     pub(crate) fn docs_of(&self, block: u32) -> Range<DocId> {
-        if (block as usize) < self.ends.len() { self.docs.docs_of(block as usize) } else { 0..0 }
+        if block < self.places.count() { self.docs.docs_of(block as usize) } else { 0..0 }
     }
 
     /// Bytes of a block in the metadata section, and their CRC32C; `None` beyond the last.
     pub(crate) fn place(&self, block: u32) -> Option<(Range<u64>, u32)> {
-        let block = block as usize;
-        let end = *self.ends.get(block)?;
-        let start = if block == 0 { HEADER_BYTES as u64 } else { self.ends[block - 1] };
-        Some((start..end, self.crcs.at(block)))
+        self.places.at(block)
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::decode::{Corrupt, Input};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What a section of a segment holds. Numbers are stored and never change their meaning.
@@ -254,7 +255,7 @@ impl U32s {
     /// If the range is out of bounds.
     pub(crate) fn range(
         &self,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
     ) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator {
         self.chunks()[range].iter().map(|bytes| u32::from_le_bytes(*bytes))
     }
@@ -293,7 +294,7 @@ impl Pieces {
         self.ends.len()
     }
 
-    fn range(&self, index: usize) -> std::ops::Range<usize> {
+    fn range(&self, index: usize) -> Range<usize> {
         let start = if index == 0 { 0 } else { self.ends.at(index - 1) };
         start as usize..self.ends.at(index) as usize
     }
@@ -307,6 +308,45 @@ impl Pieces {
     /// As `at`, sharing the section's memory.
     pub(crate) fn shared(&self, index: usize) -> Bytes {
         self.bytes.slice(self.range(index))
+    }
+}
+
+/// Where the blocks of a section lie, and their checksums: `u32 length x blocks | u32 crc32c x blocks`, for blocks that
+/// follow the header of their section one after another.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Where each block starts in its section, and where the last ends.
+    starts: Vec<u64>,
+    crcs: U32s,
+}
+
+impl Places {
+    pub(crate) fn open(blocks: usize, body: &mut Body) -> Result<Self, Corrupt> {
+        let (lengths, crcs) = (body.u32s(blocks)?, body.u32s(blocks)?);
+        let mut starts = vec![HEADER_BYTES as u64];
+        let mut end = HEADER_BYTES as u64;
+        starts.extend(lengths.iter().map(|length| {
+            end += u64::from(length);
+            end
+        }));
+        Ok(Self { starts, crcs })
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.crcs.len() as u32
+    }
+
+    /// Bytes of a block in its section, and their CRC32C; `None` beyond the last.
+    pub(crate) fn at(&self, block: u32) -> Option<(Range<u64>, u32)> {
+        let at = block as usize;
+        let range = *self.starts.get(at)?..*self.starts.get(at + 1)?;
+        Some((range, self.crcs.at(at)))
+    }
+
+    /// Bytes of memory beside the section's own.
+    pub(crate) fn extra_weight(&self) -> usize {
+        size_of_val(&self.starts[..])
     }
 }
 

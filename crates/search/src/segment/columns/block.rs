@@ -192,7 +192,7 @@ impl<'a> Values<'a> {
         match self.kind {
             BOOLS => match self.input.u8()? {
                 0 if is_first => Ok(Term::Bool(false)),
-                1 => Ok(Term::Bool(true)),
+                1 if self.before.replace(Number::Integer(1)).is_none() => Ok(Term::Bool(true)),
                 _ => Err(self.input.corrupt("boolean")),
             },
             INTEGERS => {

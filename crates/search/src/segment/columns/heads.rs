@@ -6,7 +6,7 @@ use super::write::{HAS_PRESENCE, IS_NUMERIC};
 use super::{Blocks, NumberRange};
 use crate::attributes::{Number, Scalar};
 use crate::decode::Corrupt;
-use crate::segment::section::{Body, HEADER_BYTES, SectionKind, U32s};
+use crate::segment::section::{Body, Places, SectionKind, U32s};
 use bytes::Bytes;
 use roaring::RoaringBitmap;
 use std::ops::Range;
@@ -17,9 +17,8 @@ pub(crate) struct Heads {
     pub(super) docs: u32,
     /// Invariant: ascending by key.
     pub(super) columns: Vec<Head>,
-    /// Where each block starts in its section, and where the last ends.
-    starts: Vec<u64>,
-    crcs: U32s,
+    /// Of the blocks, in the attributes section.
+    places: Places,
 }
 
 /// What is known of a column without its blocks.
@@ -76,8 +75,7 @@ impl Heads {
     pub(crate) fn open(docs: u32, section: &Bytes) -> Result<Self, Corrupt> {
         let mut body = Body::open_for(SectionKind::ATTRIBUTE_BLOCKS, docs, section)?;
         let [columns, blocks] = body.counts.map(|count| count as usize);
-        let lengths = body.u32s(blocks)?;
-        let crcs = body.u32s(blocks)?;
+        let places = Places::open(blocks, &mut body)?;
         let pieces = body.pieces(columns)?;
         body.end()?;
         let mut next = 0;
@@ -85,25 +83,17 @@ impl Heads {
         let columns = (0..pieces.len()).map(column).collect::<Result<Vec<_>, _>>()?;
         body.check(next as usize == blocks, "number of blocks")?;
         body.check(columns.is_sorted_by(|a, b| a.key < b.key), "columns are not ascending")?;
-        let mut starts = vec![HEADER_BYTES as u64];
-        let mut end = HEADER_BYTES as u64;
-        starts.extend(lengths.iter().map(|length| {
-            end += u64::from(length);
-            end
-        }));
-        Ok(Self { docs, columns, starts, crcs })
+        Ok(Self { docs, columns, places })
     }
 
     /// How many blocks there are.
     pub(crate) fn count(&self) -> u32 {
-        self.crcs.len() as u32
+        self.places.count()
     }
 
     /// Bytes of a block in the attributes section, and their CRC32C; `None` beyond the last.
     pub(crate) fn place(&self, block: u32) -> Option<(Range<u64>, u32)> {
-        let at = block as usize;
-        let range = *self.starts.get(at)?..*self.starts.get(at + 1)?;
-        Some((range, self.crcs.at(at)))
+        self.places.at(block)
     }
 
     /// Whether a block is what is said of that number.
@@ -134,7 +124,7 @@ impl Heads {
     /// Bytes of memory beside the section's own.
     pub(crate) fn extra_weight(&self) -> usize {
         let columns = self.columns.iter().map(|head| size_of::<Head>() + head.key.len());
-        size_of_val(&self.starts[..]) + columns.sum::<usize>()
+        self.places.extra_weight() + columns.sum::<usize>()
     }
 }
 
