@@ -88,8 +88,10 @@ pub(super) fn first_wave(query: &Query, loaded: &Loaded) -> Vec<Wanted> {
         let clusters = by_clusters(query, loaded, at);
         let keys = PartId::Section(SectionKind::KEYS, 0);
         let norms = PartId::Section(SectionKind::NORMS, number);
+        // All of them, where they were brought into memory.
+        let by_blocks = clusters && !loaded.has((at, keys));
         let parts = [
-            Some(if clusters { segment.key_directory() } else { keys }),
+            Some(if by_blocks { segment.key_directory() } else { keys }),
             Some(PartId::Section(SectionKind::LISTS, number)),
             (cosine && !clusters).then_some(norms),
             segment.vector_directory(field),
