@@ -51,7 +51,7 @@ const READ_BYTES_MAX: u64 = 8 << 20;
 /// Gap between two parts of a window that is read rather than left out.
 const GAP_BYTES_MAX: u64 = 256 << 10;
 /// A block of metadata once it is unpacked, about.
-const METADATA_BLOCK_BYTES: u64 = 16 << 10;
+const METADATA_BLOCK_BYTES: u64 = 8 << 10;
 /// What a document costs while it is merged, beside its window: its key, hash and place, twice.
 const DOC_BYTES: usize = 128;
 /// What the object's writer holds.

@@ -25,6 +25,7 @@ use super::recall::{strain, weight, weight_of_share};
 use super::source::{Part, RowCodes, Source};
 use super::tree::Scratch;
 use crate::schema::Metric;
+use by_list::MANY_DIMENSIONS;
 pub(super) use probe::OPENING;
 use scored::Scored;
 
@@ -77,8 +78,20 @@ impl Request {
     }
 
     /// How far behind the last wanted one candidates may be that are ranked by bounds, in slacks of these. Measured.
-    fn uncertain(&self) -> f32 {
-        1.6 + 1.6 * self.near_default()
+    fn uncertain(&self, dimension: usize) -> f32 {
+        let least = if dimension >= MANY_DIMENSIONS { 1.35 } else { 1.2 };
+        least + self.near_default()
+    }
+
+    /// Without CODES, what strain counts for where lists are loaded one by one: searches look into all that they loaded at once, and
+    /// those are enough for most. Measured.
+    fn lenience(&self) -> f32 {
+        4.0 + 4.0 * self.near_default()
+    }
+
+    /// How many rows may become candidates of which no more than a bound is known. Measured.
+    fn unsure_max(&self) -> usize {
+        52 + (12.0 * self.near_default()) as usize
     }
 
     /// 0 up to a target of 0.95, 1 from the default on.
@@ -102,7 +115,7 @@ impl Request {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Near {
     /// Squared distance to the query or negated inner product, by CODES; without CODES a lower bound by 1-bit
-    /// codes; minus infinity if nothing is known.
+    /// codes, or the mean of two; minus infinity if nothing is known.
     pub rank: f32,
     /// Which part.
     pub part: u32,
@@ -158,6 +171,8 @@ pub struct Searcher {
     nearest: Vec<Near>,
     missing: Vec<(u32, u32)>,
     missing_rows: Vec<(u32, u32)>,
+    /// Lists to load at once, before anything is known.
+    at_start: usize,
     /// Rows within reach whose codes were not met, by their bounds.
     unsure: Vec<RankedIn>,
     work: Work,
@@ -241,6 +256,7 @@ impl Searcher {
             nearest: Vec::new(),
             missing: Vec::new(),
             missing_rows: Vec::new(),
+            at_start: 0,
             unsure: Vec::new(),
             work: Work::default(),
             trace: None,
@@ -298,7 +314,7 @@ impl Searcher {
             query.share = *share;
         }
         self.route(parts, request);
-        self.name_missing(parts, request, 0);
+        self.name_missing(parts, 0);
     }
 
     fn rotate(&mut self, vector: &[f32], index: &Index) {
@@ -370,8 +386,8 @@ impl Searcher {
         self.keep_max = 8 * request.k + 64;
         self.keep = self.keep_max;
         self.margin = 0.0;
-        self.uncertain = request.uncertain();
         let Some(first) = parts.first() else { return };
+        self.uncertain = request.uncertain(first.index.shape.dimension);
         let same = |part: &Part<'_, S>| (part.index.shape.metric, part.index.shape.dimension);
         assert!(parts.iter().all(|part| same(part) == same(first)), "parts of one index");
         self.queries.resize_with(parts.len().max(self.queries.len()), Query::default);
@@ -427,16 +443,21 @@ impl Searcher {
     /// Takes a candidate in that is below the threshold, and may be known already.
     fn offer(&mut self, near: Near) {
         let is_known = |known: &Near| known.row == near.row && known.part == near.part;
-        if let Some(known) = self.nearest.iter().position(is_known) {
-            if self.nearest[known].rank <= near.rank {
-                return;
-            }
+        let Some(known) = self.nearest.iter().position(is_known) else {
+            return self.offer_new(near);
+        };
+        let rank = self.nearest[known].rank;
+        if self.rows == RowCodes::None {
+            // Each of its two lists has a code of its own: the mean of two estimates errs less.
             self.nearest.remove(known);
+            self.offer_new(Near { rank: 0.5 * (rank + near.rank), ..near });
+        } else if near.rank < rank {
+            self.nearest.remove(known);
+            self.offer_new(near);
         }
-        self.offer_new(near);
     }
 
-    /// Takes a candidate in that is below the threshold and not known.
+    /// Takes a candidate in that is not known.
     fn offer_new(&mut self, near: Near) {
         self.nearest.truncate(self.named + self.keep_max - 1);
         let order = |near: &Near| (near.rank, near.part, near.row);

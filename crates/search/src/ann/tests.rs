@@ -28,6 +28,12 @@ fn vectors(count: usize, seed: u64, centres: u64) -> Vec<f32> {
     values
 }
 
+/// Vectors with zeros behind their values.
+fn widened(vectors: &[f32], dimension: usize) -> Vec<f32> {
+    let zeros = vec![0.0; dimension - DIMENSION];
+    vectors.chunks(DIMENSION).flat_map(|vector| vector.iter().chain(&zeros)).copied().collect()
+}
+
 fn exact_rank(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let sum = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
         a.iter().zip(b).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum()
@@ -66,9 +72,19 @@ struct World {
 
 impl World {
     fn new(metric: Metric, data: Vec<f32>, change: impl Fn(&mut Params)) -> Self {
-        let mut params = Params::new(metric, DIMENSION);
+        Self::wide(metric, data, DIMENSION, change)
+    }
+
+    /// With zeros behind the values, so many that vectors have this dimension: distances stay as they are.
+    fn wide(
+        metric: Metric,
+        data: Vec<f32>,
+        dimension: usize,
+        change: impl Fn(&mut Params),
+    ) -> Self {
+        let mut params = Params::new(metric, dimension);
         change(&mut params);
-        let built = build(&data, params, Kernels::detect());
+        let built = build(&widened(&data, dimension), params, Kernels::detect());
         let index = Index::open(&built.tree).expect("it was just built");
         let slots = index.slots(&built.lists).expect("it was just built");
         Self { metric, data, built, index, slots }

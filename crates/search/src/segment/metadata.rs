@@ -19,7 +19,7 @@
 //! u32 (length + 1, or 0 for a document without metadata) x documents | metadata bytes
 //! ```
 //!
-//! Blocks aim at 16 KiB: reading one document costs some microseconds. A block can be read and
+//! Blocks aim at 8 KiB: reading one document costs some microseconds. A block can be read and
 //! checked alone. In version 1 blocks are unpacked when asked for, so damage inside one shows then.
 
 use super::section::{Body, Pieces, Places, SectionKind, U32s, start, write_u32s};
@@ -29,7 +29,7 @@ use crate::decode::{Corrupt, Input};
 use bytes::Bytes;
 use std::ops::Range;
 
-const BLOCK_BYTES: usize = 16 << 10;
+const BLOCK_BYTES: usize = 8 << 10;
 
 /// LZ4 cannot expand more than this: a match length grows by 255 per byte.
 const EXPANSION_MAX: usize = 255;

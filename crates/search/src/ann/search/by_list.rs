@@ -1,14 +1,37 @@
-//! What is loaded of lists, and ranking by rows of CODES that were loaded with them: a row has its codes beside its first list; met in
-//! its second list alone, it has but a bound.
+//! What is loaded of lists, and ranking by rows of CODES that were loaded with the nearest of them: a row has its codes beside its first
+//! list; met in its second list alone, or farther away, it has but a bound.
 
 use super::super::ranked::RankedIn;
 use super::super::source::{Part, RowCodes, Source};
-use super::{Near, Searcher};
+use super::{Near, Request, Searcher};
 
-/// Rows of which no more than a bound is known, at most, that become candidates.
-const UNSURE_MAX: usize = 24;
+/// The share of the lists loaded at once, the nearest, that come with their rows where vectors have many dimensions: hardly a row in the
+/// others has a bound that is less than the k-th distance in those, and the floats of these few are less to read. Measured.
+const WITH_ROWS: f32 = 0.35;
+/// From so many dimensions on. With fewer, bounds say less: at 100 all lists come with their rows.
+pub(super) const MANY_DIMENSIONS: usize = 256;
 
 impl Searcher {
+    /// How many of the nearest lists are loaded with their rows, where these come with lists.
+    pub(super) fn lists_with_rows<S>(&self, parts: &[Part<'_, S>]) -> usize {
+        let dimension = parts.first().map_or(0, |part| part.index.shape.dimension);
+        match dimension >= MANY_DIMENSIONS {
+            true => (WITH_ROWS * self.at_start as f32).ceil() as usize,
+            false => usize::MAX,
+        }
+    }
+
+    /// Whether all that a search needs of the list at this place is loaded.
+    pub(super) fn has_all<S: Source>(
+        &self,
+        parts: &[Part<'_, S>],
+        stop: &RankedIn,
+        place: usize,
+    ) -> bool {
+        run(parts, stop).is_some()
+            && (place >= self.lists_with_rows(parts) || has_rows(parts, stop))
+    }
+
     /// Ranks a row found at a place of a list by its codes, if these were loaded beside the list: then it is its first list. Otherwise it is
     /// unsure how near the row is.
     pub(super) fn score_at<S: Source>(
@@ -35,11 +58,14 @@ impl Searcher {
         }
     }
 
-    /// Adds to the candidates the best of those whose codes were not met: of rows that are near their second list alone.
-    pub(super) fn take_unsure(&mut self) {
+    /// Adds to the candidates the best of those whose codes were not met.
+    pub(super) fn take_unsure(&mut self, request: &Request) {
         if self.unsure.is_empty() {
             return;
         }
+        // The lower of two bounds: cautious.
+        self.unsure.sort_unstable_by_key(|found| (found.part(), found.number(), *found));
+        self.unsure.dedup_by_key(|found| (found.part(), found.number()));
         self.unsure.sort_unstable();
         let last =
             self.nearest.get(self.named + self.k - 1).map_or(f32::INFINITY, |near| near.rank);
@@ -48,7 +74,7 @@ impl Searcher {
         let within = self.unsure.iter().take_while(|found| found.rank() < last);
         let near =
             |found: &RankedIn| Near { rank: found.rank(), part: found.part(), row: found.number() };
-        let best: Vec<Near> = within.filter(is_open).take(UNSURE_MAX).map(near).collect();
+        let best: Vec<Near> = within.filter(is_open).take(request.unsure_max()).map(near).collect();
         let is_known = |row: &Near| {
             self.nearest.iter().any(|near| (near.part, near.row) == (row.part, row.row))
         };
@@ -57,19 +83,6 @@ impl Searcher {
         self.nearest[self.named..]
             .sort_by(|a, b| a.rank.total_cmp(&b.rank).then((a.part, a.row).cmp(&(b.part, b.row))));
     }
-}
-
-/// The run of a stop, if all that a search needs of the list is loaded.
-pub(super) fn loaded_run<'a, S: Source>(
-    parts: &'a [Part<'_, S>],
-    stop: &RankedIn,
-) -> Option<&'a [u8]> {
-    run(parts, stop).filter(|_| has_rows(parts, stop))
-}
-
-/// Whether it is loaded, and not with everything else.
-pub(super) fn is_loaded_apart<S: Source>(parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
-    parts[stop.part() as usize].source.is_by_list() && loaded_run(parts, stop).is_some()
 }
 
 /// Whether the rows of a list are loaded, if they come with lists.

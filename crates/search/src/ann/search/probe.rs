@@ -8,7 +8,7 @@ use super::super::index::{Index, is_row};
 use super::super::ranked::RankedIn;
 use super::super::recall::care;
 use super::super::source::{Part, RowCodes, Source};
-use super::by_list::{has_rows, is_loaded_apart, loaded_run, run};
+use super::by_list::{has_rows, run};
 use super::{Checkpoint, Near, Query, Request, Searcher};
 use crate::schema::Metric;
 
@@ -23,9 +23,6 @@ const MANY: usize = 4;
 const BEST: usize = 48;
 /// The share of rows that count from which on most blocks have one: of 32 at random, four fifths.
 const DENSE: f32 = 0.05;
-/// Without CODES, what strain counts for where lists are loaded one by one: searches look into all that they loaded at once, and those
-/// are enough for most.
-const LENIENCE: f32 = 4.0;
 /// Survivors whose rows are prefetched.
 const PREFETCHED_ROWS: usize = 96;
 
@@ -48,8 +45,10 @@ impl Searcher {
         let mut progress = Progress::default();
         while self.goes_on(parts, request, &mut progress) {
             let stop = self.stops[progress.place];
+            let has_all = self.has_all(parts, &stop, progress.place);
             // Lists that were read for this search may as well be looked into.
-            let is_paid_for = self.rows != RowCodes::All && is_loaded_apart(parts, &stop);
+            let is_by_list = parts[stop.part() as usize].source.is_by_list();
+            let is_paid_for = has_all && is_by_list && self.rows != RowCodes::All;
             if self.is_enough(&stop, parts, request, progress.place) && !is_paid_for {
                 if self.close(&stop, parts) {
                     break;
@@ -57,8 +56,8 @@ impl Searcher {
                 progress.place += 1;
                 continue;
             }
-            let Some(run) = loaded_run(parts, &stop) else {
-                self.name_missing(parts, request, progress.place);
+            let Some(run) = run(parts, &stop).filter(|_| has_all) else {
+                self.name_missing(parts, progress.place);
                 return false;
             };
             let next = self.ahead(parts, self.stops.get(progress.place + 1));
@@ -67,7 +66,7 @@ impl Searcher {
             if progress.place == OPENING {
                 self.end_opening(parts);
                 if !self.probe_flats(parts, &mut progress) {
-                    self.name_missing(parts, request, progress.place);
+                    self.name_missing(parts, progress.place);
                     return false;
                 }
             }
@@ -76,12 +75,12 @@ impl Searcher {
             self.end_opening(parts);
         }
         if !self.probe_flats(parts, &mut progress) {
-            self.name_missing(parts, request, progress.place);
+            self.name_missing(parts, progress.place);
             return false;
         }
         self.second_stage(parts, self.waiting.len());
         self.cut();
-        self.take_unsure();
+        self.take_unsure(request);
         self.work.recall = self.estimate(parts);
         true
     }
@@ -148,7 +147,7 @@ impl Searcher {
         // The next list would have to be read.
         let is_dear =
             self.rows == RowCodes::None && parts[stop.part() as usize].source.is_by_list();
-        let lenience = if is_dear { LENIENCE } else { 1.0 };
+        let lenience = if is_dear { request.lenience() } else { 1.0 };
         let strain = lenience * query.strain(index, stop.rank(), rank + slack);
         if let Some(trace) = &mut self.trace {
             let rows = self.nearest.iter().take(request.k).map(|near| near.row).collect();
@@ -200,7 +199,9 @@ impl Searcher {
         }
         for place in 0..self.flats.len() {
             let stop = self.flats[place];
-            let Some(run) = loaded_run(parts, &stop) else { return false };
+            let Some(run) = run(parts, &stop).filter(|_| has_rows(parts, &stop)) else {
+                return false;
+            };
             let next = self.ahead(parts, self.flats.get(place + 1));
             self.look_into(&stop, run, next, parts, place < OPENING);
             if place + 1 == OPENING.min(self.flats.len()) {
@@ -231,27 +232,21 @@ impl Searcher {
     }
 
     /// Names all lists that are missing of those that the search is likely to look into next.
-    pub(super) fn name_missing<S: Source>(
-        &mut self,
-        parts: &[Part<'_, S>],
-        request: &Request,
-        place: usize,
-    ) {
-        let first = self.stops.first().map_or(0, |stop| {
-            let part = stop.part() as usize;
-            lists_at_start(&parts[part], self.queries[part].share, request)
-        });
+    pub(super) fn name_missing<S: Source>(&mut self, parts: &[Part<'_, S>], place: usize) {
+        let first = self.at_start;
         let more = match self.rows {
             RowCodes::None => place + 8,
             RowCodes::All | RowCodes::OfLists => place / 2 + 8,
         };
         let wave = if place == 0 { first } else { more.max(first.saturating_sub(place)) };
         self.order(place, wave);
-        let wave = self.stops[place..].iter().take(wave).chain(&self.flats);
+        let wave = &self.stops[place..][..wave.min(self.stops.len() - place)];
         let name = |stop: &RankedIn| (stop.part(), stop.number());
-        let missing = wave.clone().filter(|stop| run(parts, stop).is_none());
+        let missing = wave.iter().chain(&self.flats).filter(|stop| run(parts, stop).is_none());
         self.missing.extend(missing.map(name));
-        let missing = wave.filter(|stop| !has_rows(parts, stop));
+        let with_rows = self.lists_with_rows(parts).saturating_sub(place).min(wave.len());
+        let with_rows = wave[..with_rows].iter().chain(&self.flats);
+        let missing = with_rows.filter(|stop| !has_rows(parts, stop));
         self.missing_rows.extend(missing.map(name));
     }
 
@@ -401,22 +396,4 @@ impl Searcher {
         }
         self.waiting.drain(..count);
     }
-}
-
-/// How many lists to load at once for a search of a part, of whose rows a share counts. The fewer count, the farther away are the
-/// nearest of them, and the less of all near them may be missed. Measured with rows that count at random.
-fn lists_at_start<S: Source>(part: &Part<'_, S>, share: f32, request: &Request) -> usize {
-    let by_bounds = match part.source.row_codes() {
-        RowCodes::None => 1.3,
-        RowCodes::All | RowCodes::OfLists => 1.0,
-    };
-    let left = by_bounds * request.left(part.index, share) * share.sqrt();
-    let lists = part.index.model.lists(1.0 - (1.0 - request.target) * left);
-    // Where all nearest rows are in a few lists, those that count are not.
-    const TIMES: f32 = 8.0;
-    let rows = TIMES * request.k as f32 / share.max(f32::MIN_POSITIVE);
-    let lists = if share < 1.0 { lists.max(rows / part.index.rows_per_list) } else { lists };
-    // Lists grow a little slower than the strain at which searches stop.
-    let half = request.calibration.sqrt();
-    (lists * half * half.sqrt()) as usize
 }

@@ -1,8 +1,9 @@
 //! Which lists, in which order, of all parts.
 
 use super::super::ranked::{Ranked, RankedIn};
-use super::super::source::{Part, Source};
+use super::super::source::{Part, RowCodes, Source};
 use super::super::tree::Lookup;
+use super::by_list::MANY_DIMENSIONS;
 use super::{Request, Searcher};
 use crate::schema::Metric;
 
@@ -28,7 +29,8 @@ fn groups(groups: usize, target: f32) -> usize {
 }
 
 impl Searcher {
-    /// Fills `stops` with the nearest lists of parts with trees, and `flats` with all lists of flat ones.
+    /// Fills `stops` with the nearest lists of parts with trees, and `flats` with all lists of flat ones. Says how many of these will be
+    /// needed.
     pub(super) fn route<S: Source>(&mut self, parts: &[Part<'_, S>], request: &Request) {
         for (number, part) in (0..).zip(parts) {
             if self.queries[number as usize].is_done || part.count() == 0 {
@@ -46,6 +48,10 @@ impl Searcher {
                 }
             }
         }
+        self.at_start = self.stops.first().map_or(0, |stop| {
+            let number = stop.part() as usize;
+            lists_at_start(&parts[number], self.queries[number].share, request)
+        });
     }
 
     /// Adds the lists of parts with trees that `route` left out; false if there was none.
@@ -94,4 +100,24 @@ impl Searcher {
         let lists = 0..part.index.lists.len() as u32;
         self.flats.extend(lists.map(|list| RankedIn::new(base, number, list)));
     }
+}
+
+/// How many lists to load at once for a search of a part, of whose rows a share counts. The fewer count, the farther away are the
+/// nearest of them, and the less of all near them may be missed. Measured with rows that count at random.
+fn lists_at_start<S: Source>(part: &Part<'_, S>, share: f32, request: &Request) -> usize {
+    // Rows that come to the exact step by their bounds make up for lists.
+    let (may_miss, times) = match part.source.row_codes() {
+        RowCodes::None => (1.6, 1.0),
+        RowCodes::OfLists if part.index.shape.dimension >= MANY_DIMENSIONS => (1.0, 0.7),
+        RowCodes::OfLists | RowCodes::All => (1.0, 1.0),
+    };
+    let left = may_miss * request.left(part.index, share) * share.sqrt();
+    let lists = times * part.index.model.lists(1.0 - (1.0 - request.target) * left);
+    // Where all nearest rows are in a few lists, those that count are not.
+    const ROWS: f32 = 8.0;
+    let rows = ROWS * request.k as f32 / share.max(f32::MIN_POSITIVE);
+    let lists = if share < 1.0 { lists.max(rows / part.index.rows_per_list) } else { lists };
+    // Lists grow a little slower than the strain at which searches stop.
+    let half = request.calibration.sqrt();
+    (lists * half * half.sqrt()) as usize
 }
