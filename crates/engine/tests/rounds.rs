@@ -274,9 +274,9 @@ async fn a_cold_query_by_clusters_takes_three_waves_and_few_bytes() {
     let bench = Bench::new(false);
     fill(&bench, 60_000, 0).await;
     let answer = check_cold_by_clusters(&bench, Filter::All).await;
-    // Row codes came with their lists, and left few vectors to look at.
+    // Row codes came with their lists, and left few vectors to look at: 16, and some of which nothing but a bound is known.
     assert!(answer.explain.row_codes > 0, "{:?}", answer.explain);
-    assert!(answer.explain.candidates <= 40, "{:?}", answer.explain);
+    assert!(answer.explain.candidates <= 70, "{:?}", answer.explain);
 }
 
 /// What a filter needs of the attributes comes beside the lists, before it is known which rows count.
