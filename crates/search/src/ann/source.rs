@@ -16,9 +16,9 @@ pub trait Source {
     /// A row of the CODES section, if all of it is there; `None` leaves the row out.
     fn row(&self, row: u32) -> Option<&[u8]>;
 
-    /// Whether lists are loaded one by one, as searches ask for them: then a search looks into all that it asked for.
+    /// Whether lists are loaded one by one, as searches ask for them, and not all of them are there.
     fn is_by_list(&self) -> bool {
-        self.row_codes() == RowCodes::OfLists
+        false
     }
 
     /// The rows of a list, [`Index::rows_place`], if they are loaded. Other lengths count as none. Asked of
@@ -34,7 +34,7 @@ pub trait Source {
 pub enum RowCodes {
     /// All.
     All,
-    /// What was loaded beside lists: searches name those lists whose rows they lack.
+    /// Those of some lists: searches name the lists whose rows they lack.
     OfLists,
     /// Nothing: candidates are ranked by their 1-bit codes, and more of them are found.
     None,

@@ -195,7 +195,7 @@ impl ann::Source for CodesSource<'_> {
     }
 
     fn is_by_list(&self) -> bool {
-        self.all.is_none() || self.row_codes() == ann::RowCodes::OfLists
+        self.all.is_none()
     }
 
     #[inline]

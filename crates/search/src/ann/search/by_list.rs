@@ -21,15 +21,29 @@ impl Searcher {
         }
     }
 
-    /// Whether all that a search needs of the list at this place is loaded.
+    /// Whether all that a search needs of the list at this place is loaded. A list that was read without its rows stays without them if it
+    /// is not among the nearest: about how many rows count may have been guessed.
     pub(super) fn has_all<S: Source>(
         &self,
         parts: &[Part<'_, S>],
         stop: &RankedIn,
         place: usize,
     ) -> bool {
-        run(parts, stop).is_some()
-            && (place >= self.lists_with_rows(parts) || has_rows(parts, stop))
+        let with_rows = match parts[stop.part() as usize].source.is_by_list() {
+            true => self.lists_with_rows(parts) / 2,
+            false => self.lists_with_rows(parts),
+        };
+        run(parts, stop).is_some() && (place >= with_rows || has_rows(parts, stop))
+    }
+
+    /// Whether something of a list was read for this search: then it may as well be looked into.
+    pub(super) fn is_paid_for<S: Source>(&self, parts: &[Part<'_, S>], stop: &RankedIn) -> bool {
+        let source = &parts[stop.part() as usize].source;
+        match self.rows {
+            RowCodes::All => false,
+            _ if source.is_by_list() => run(parts, stop).is_some(),
+            _ => source.row_codes() == RowCodes::OfLists && has_rows(parts, stop),
+        }
     }
 
     /// Ranks a row found at a place of a list by its codes, if these were loaded beside the list: then it is its first list. Otherwise it is

@@ -45,17 +45,16 @@ impl Searcher {
         let mut progress = Progress::default();
         while self.goes_on(parts, request, &mut progress) {
             let stop = self.stops[progress.place];
-            let has_all = self.has_all(parts, &stop, progress.place);
-            // Lists that were read for this search may as well be looked into.
-            let is_by_list = parts[stop.part() as usize].source.is_by_list();
-            let is_paid_for = has_all && is_by_list && self.rows != RowCodes::All;
-            if self.is_enough(&stop, parts, request, progress.place) && !is_paid_for {
+            if self.is_enough(&stop, parts, request, progress.place)
+                && !self.is_paid_for(parts, &stop)
+            {
                 if self.close(&stop, parts) {
                     break;
                 }
                 progress.place += 1;
                 continue;
             }
+            let has_all = self.has_all(parts, &stop, progress.place);
             let Some(run) = run(parts, &stop).filter(|_| has_all) else {
                 self.name_missing(parts, progress.place);
                 return false;
