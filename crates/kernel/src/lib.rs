@@ -240,17 +240,12 @@ impl Kernels {
     /// If the mask has more than 2^30 bits.
     pub fn mask_words(self, rows: &[[u8; 4]], mask: &[u64], words: &mut Vec<u32>) {
         codes::assert_mask(mask);
-        match self.level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
-                #[expect(unsafe_code, reason = "enters the level's CPU features")]
-                // SAFETY: a Kernels of this level exists only if the CPU has AVX-512 F, BW and VL.
-                unsafe {
-                    x86::codes512::mask_words(rows, mask, words);
-                }
-            }
-            _ => codes::scalar::mask_words(rows, mask, words),
-        }
+        at_level!(
+            self,
+            [codes::scalar::mask_words, x86::codes2::mask_words, x86::codes512::mask_words](
+                rows, mask, words
+            )
+        );
     }
 
     /// The sum of `codes[i] * query[i]`. It is exact if 255 times the sum of all `|query[i]|` is below 2^31, and wraps around

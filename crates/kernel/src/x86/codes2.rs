@@ -3,10 +3,12 @@
 use crate::codes::{ADDED, BLOCK, Block, CodeBlocks, CodeQuery, Survivor, candidates, report};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_add_epi8, _mm256_add_epi16,
-    _mm256_and_si256, _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi16, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps,
-    _mm256_fnmadd_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_ps,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
+    _mm256_and_si256, _mm256_andnot_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cmp_ps, _mm256_cmpeq_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16,
+    _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_fnmadd_ps,
+    _mm256_loadu_si256, _mm256_mask_i32gather_epi32, _mm256_max_epu32, _mm256_movemask_ps,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_sllv_epi32, _mm256_srli_epi16, _mm256_srli_epi32, _mm256_storeu_ps, _mm256_xor_si256,
 };
 
 #[target_feature(enable = "avx2,fma")]
@@ -40,6 +42,46 @@ pub(crate) fn scan_codes(
             report(number, below & candidates, &bounds, survivors);
         }
     }
+}
+
+/// Looks up 8 rows at a time.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn mask_words(rows: &[[u8; 4]], mask: &[u64], words: &mut Vec<u32>) {
+    for rows in rows.chunks(BLOCK) {
+        let (eights, rest) = rows.as_chunks::<8>();
+        let mut word = 0;
+        for (number, rows) in eights.iter().enumerate() {
+            word |= are_set(rows, mask) << (8 * number);
+        }
+        if !rest.is_empty() {
+            // Numbers that no mask has.
+            let mut rows = [[u8::MAX; 4]; 8];
+            rows[..rest.len()].copy_from_slice(rest);
+            word |= are_set(&rows, mask) << (8 * eights.len());
+        }
+        words.push(word);
+    }
+}
+
+/// A bit for each of eight rows.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn are_set(rows: &[[u8; 4]; 8], mask: &[u64]) -> u32 {
+    let rows = load_bytes(rows.as_flattened().as_array().expect("8 x 4 bytes"));
+    let end = _mm256_set1_epi32((mask.len() * 64) as i32);
+    let beyond = _mm256_cmpeq_epi32(_mm256_max_epu32(rows, end), rows);
+    let inside = _mm256_xor_si256(beyond, _mm256_set1_epi32(-1));
+    let places = _mm256_srli_epi32::<5>(rows);
+    #[expect(unsafe_code, reason = "loads from memory")]
+    // SAFETY: of the mask, seen as words of 32 bits (x86-64 is little-endian), those at row / 32 are read, of rows below
+    // 64 mask.len(), which is at most 2^30: all are inside.
+    let words = unsafe {
+        let zero = _mm256_setzero_si256();
+        _mm256_mask_i32gather_epi32::<4>(zero, mask.as_ptr().cast(), places, inside)
+    };
+    // The bit of a row becomes the sign of its lane: 31 less what is left of its number.
+    let up = _mm256_andnot_si256(rows, _mm256_set1_epi32(31));
+    _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sllv_epi32(words, up))) as u32
 }
 
 /// Sums of eight vectors each.
